@@ -1,0 +1,1 @@
+//! Request bodies: read with a limit, decompressed with a limit.

@@ -1,0 +1,1 @@
+//! Elasticsearch `_bulk` and single-document writes.

@@ -1,0 +1,1 @@
+//! OTLP logs over HTTP and gRPC.

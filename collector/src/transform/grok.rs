@@ -1,0 +1,1 @@
+//! Cuts a text into fields by a grok pattern.

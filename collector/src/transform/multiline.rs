@@ -1,0 +1,1 @@
+//! Joins lines that belong to one event.

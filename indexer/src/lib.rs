@@ -1,0 +1,3 @@
+//! Batches in, searchable files out: the only writer of log files.
+
+pub mod logs;

@@ -1,0 +1,1 @@
+//! Aggregations as Elasticsearch writes them: requests to plans, results to replies.

@@ -1,0 +1,1 @@
+//! The handshake: `/`, `_nodes`, `_cluster`, `_license`, `_xpack`.

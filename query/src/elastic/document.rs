@@ -1,0 +1,1 @@
+//! Single documents: `_doc`, `_source`, `_mget`.

@@ -1,0 +1,1 @@
+//! What every reply has in common: product header, `filter_path`, `pretty`, compression.

@@ -1,0 +1,1 @@
+//! Lists of indices: `_cat/indices`, `_resolve/index`, `_data_stream`.

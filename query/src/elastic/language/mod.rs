@@ -1,0 +1,1 @@
+//! The language of requests: query DSL, query_string, dates.

@@ -1,0 +1,1 @@
+//! Fields: `_mapping`, `_field_caps`.

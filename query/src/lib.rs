@@ -1,0 +1,5 @@
+//! Question in, rows out: the query engines and the dialects that speak to them. Writes nothing.
+
+pub mod elastic;
+pub mod limits;
+pub mod logs;

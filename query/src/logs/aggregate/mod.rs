@@ -1,0 +1,1 @@
+//! Aggregations: buckets and metrics over the matching events, one file per variant.

@@ -1,0 +1,1 @@
+//! What to find: the question after the dialect is gone.
