@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event::{Batch, Event, IndexName, Ledger, Operation, Position, Timestamp};
-use indexer::logs::{Field, Leaf, LogIndex, Pattern, Scalar, Snapshot};
+use indexer::logs::{Field, Hit, Leaf, LogIndex, Pattern, Scalar, Snapshot};
 use indexer::{Catalog, Indexer, Settings};
 use tantivy::query::EnableScoring;
 use tantivy::{DocSet, TERMINATED};
@@ -76,6 +76,12 @@ fn event(document: &str) -> Event {
 
 /// The sources of the events that match, in the order of their positions.
 fn found(snapshot: &Snapshot, leaf: &Leaf) -> Vec<String> {
+    let source = |hit: Hit| String::from_utf8(hit.source.to_vec()).unwrap();
+    hits(snapshot, leaf).into_iter().map(source).collect()
+}
+
+/// The events that match, in the order of their positions.
+fn hits(snapshot: &Snapshot, leaf: &Leaf) -> Vec<Hit> {
     let mut hits = Vec::new();
     for shard in &snapshot.shards {
         let query = shard.query(leaf).unwrap();
@@ -86,18 +92,14 @@ fn found(snapshot: &Snapshot, leaf: &Leaf) -> Vec<String> {
             let mut scorer = weight.scorer(reader, 1.0).unwrap();
             while scorer.doc() != TERMINATED {
                 if !reader.is_deleted(scorer.doc()) {
-                    let hit = shard.event(number, scorer.doc()).unwrap();
-                    hits.push((
-                        hit.position,
-                        String::from_utf8(hit.source.to_vec()).unwrap(),
-                    ));
+                    hits.push(shard.event(number, scorer.doc()).unwrap());
                 }
                 scorer.advance();
             }
         }
     }
-    hits.sort();
-    hits.into_iter().map(|(_, source)| source).collect()
+    hits.sort_by_key(|hit| hit.position);
+    hits
 }
 
 fn named(name: &str) -> Field {
@@ -285,7 +287,9 @@ fn ids_are_unique_and_events_can_be_replaced_and_deleted() {
         with_id(Operation::Create, "b", r#"{"n":2}"#),
     ]);
     let snapshot = store.snapshot();
-    let ours = snapshot.shards[0].event(0, 0).unwrap().id;
+    let ours = hits(&snapshot, &Leaf::Equals(named("n"), Scalar::Integer(0)))
+        .remove(0)
+        .id;
     assert_eq!(
         store.indexer.log_index().event_ids().position_of(&ours),
         Some(Position(0))
