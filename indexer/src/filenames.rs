@@ -43,9 +43,28 @@ pub fn deleted_folder(shard_folder: &Path) -> PathBuf {
     with_suffix(shard_folder, DELETED_SUFFIX, 0)
 }
 
-/// Whether a folder is the rest of a deletion.
-pub fn is_deleted_folder(name: &str) -> bool {
-    name.contains(DELETED_SUFFIX)
+/// Removes what deletions that a kill cut short have left.
+///
+/// # Errors
+/// A folder cannot be listed or removed.
+pub fn remove_deleted(data_dir: &Path) -> std::io::Result<()> {
+    for index_entry in std::fs::read_dir(data_dir.join(LOGS))? {
+        let index_entry = index_entry?;
+        if !index_entry.file_type()?.is_dir() {
+            continue;
+        }
+        for day_entry in std::fs::read_dir(index_entry.path())? {
+            let day_entry = day_entry?;
+            if day_entry
+                .file_name()
+                .to_string_lossy()
+                .ends_with(DELETED_SUFFIX)
+            {
+                std::fs::remove_dir_all(day_entry.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where a shard that cannot be opened is set aside; the first such name that is free.

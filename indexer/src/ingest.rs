@@ -18,6 +18,7 @@ use crate::logs::event_id::EventIds;
 use crate::logs::log_index::{LogIndex, Slot};
 use crate::logs::shard::{Shard, WriterSettings, check_format};
 use crate::persister::Persister;
+use crate::retention::{ShardSize, folder_bytes};
 use crate::{Error, filenames};
 
 /// How the indexer works.
@@ -120,6 +121,7 @@ impl Indexer {
             }
             log_index.add_shard(&id);
         }
+        filenames::remove_deleted(&data_dir).map_err(Error::io(&logs))?;
         let saved = catalog.saved_ledger()?;
         for (source, counts) in &saved.sources {
             ledger.source(source).restore(counts);
@@ -237,6 +239,45 @@ impl Indexer {
             .values()
             .filter_map(|open| open.first_unpersisted())
             .fold(self.added.min(saved), Position::min)
+    }
+
+    /// The shards and their bytes on disk.
+    pub fn shard_sizes(&self) -> Vec<ShardSize> {
+        let sized = |id: ShardId| ShardSize {
+            bytes: folder_bytes(&filenames::shard_folder(&self.settings.data_dir, &id)),
+            id,
+        };
+        self.log_index.shard_ids().into_iter().map(sized).collect()
+    }
+
+    /// Deletes a shard. Searches that have it open finish undisturbed; its bytes are free when they have.
+    ///
+    /// # Errors
+    /// The folder cannot be renamed or removed.
+    pub fn delete_shard(&mut self, id: &ShardId) -> Result<(), Error> {
+        while self
+            .shards
+            .get(id)
+            .is_some_and(|open| open.shard.is_persisting())
+        {
+            match self.persister.wait() {
+                Some(done) => self.note_persisted(done)?,
+                None => break,
+            }
+        }
+        self.shards.remove(id);
+        self.log_index.remove_shard(id);
+        let folder = filenames::shard_folder(&self.settings.data_dir, id);
+        let doomed = filenames::deleted_folder(&folder);
+        // Renamed first, so that a kill in between leaves no half of a shard.
+        if doomed.exists() {
+            std::fs::remove_dir_all(&doomed).map_err(Error::io(&doomed))?;
+        }
+        match std::fs::rename(&folder, &doomed) {
+            Ok(()) => std::fs::remove_dir_all(&doomed).map_err(Error::io(&doomed)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io(&folder)(error)),
+        }
     }
 
     /// Makes everything durable and gives up the writers.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
-use event::Position;
+use event::{Day, IndexName, Position};
 
 use super::event_id::EventIds;
 use super::reader::{ReadError, ShardId, ShardReader};
@@ -136,6 +136,59 @@ impl LogIndex {
             }
         }
         snapshot
+    }
+
+    /// The day of the visible event with this id; the newest day when several have one. Blocking.
+    ///
+    /// # Errors
+    /// A shard cannot be read.
+    pub fn find_event(&self, index: &IndexName, id: &str) -> Result<Option<Day>, ReadError> {
+        let slots: Vec<(ShardId, Arc<Slot>)> = {
+            let shards = self
+                .inner
+                .shards
+                .read()
+                .expect("no holder of this lock panics");
+            let of_index = shards
+                .range(ShardId::first_of(index)..)
+                .take_while(|(shard, _)| shard.index == *index);
+            of_index
+                .map(|(shard, slot)| (shard.clone(), Arc::clone(slot)))
+                .collect()
+        };
+        for (shard, slot) in slots.into_iter().rev() {
+            if self.view(&shard, &slot)?.has_event(id)? {
+                return Ok(Some(shard.day));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many indices there are.
+    pub fn index_count(&self) -> usize {
+        let shards = self
+            .inner
+            .shards
+            .read()
+            .expect("no holder of this lock panics");
+        let mut last = None;
+        shards
+            .keys()
+            .filter(|shard| last.replace(&shard.index) != Some(&shard.index))
+            .count()
+    }
+
+    /// Whether an index has a shard.
+    pub fn has_index(&self, index: &IndexName) -> bool {
+        let shards = self
+            .inner
+            .shards
+            .read()
+            .expect("no holder of this lock panics");
+        shards
+            .range(ShardId::first_of(index)..)
+            .next()
+            .is_some_and(|(shard, _)| shard.index == *index)
     }
 
     /// Makes every event before `until` findable and waits for it; `false` when that took longer than `timeout`.

@@ -6,6 +6,7 @@ pub(crate) mod directory;
 mod document;
 pub(crate) mod event_id;
 mod flatten;
+mod id_filter;
 mod leaf;
 pub(crate) mod log_index;
 mod matching;

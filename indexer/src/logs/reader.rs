@@ -29,6 +29,14 @@ impl ShardId {
     pub fn name(&self) -> String {
         self.index.shard_name(self.day)
     }
+
+    /// Orders before every shard of an index.
+    pub(crate) fn first_of(index: &IndexName) -> ShardId {
+        ShardId {
+            index: index.clone(),
+            day: Day::from_number(i32::MIN),
+        }
+    }
 }
 
 /// What kinds of values a path has in a shard; several can be true, because nothing is refused for its type.
@@ -251,6 +259,30 @@ impl ShardReader {
             timestamp: segment.timestamp(doc),
             source: Bytes::from(stored.source),
         })
+    }
+
+    /// Whether the shard has the event with this id, be it the sender's or ours; deleted ones do not count.
+    ///
+    /// # Errors
+    /// The shard's files cannot be read.
+    pub fn has_event(&self, id: &str) -> Result<bool, ReadError> {
+        let position = self.contents.ids.position_of(id);
+        for segment in &self.contents.segments {
+            let has = segment
+                .has_given_id(id)
+                .map_err(|error| self.error(error))?;
+            if has {
+                return Ok(true);
+            }
+            let Some(position) = position else { continue };
+            if segment
+                .has_made_id(position)
+                .map_err(|error| self.error(error))?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The words of a text, cut and lower-cased as the index does, with their byte ranges in `text`.

@@ -1,7 +1,7 @@
 //! A fixed view of one tantivy segment: its columns by path, its words, its documents.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use event::{Position, Timestamp};
 use tantivy::columnar::{Column, ColumnType, ColumnarReader, DynamicColumn, DynamicColumnHandle};
@@ -9,9 +9,10 @@ use tantivy::index::SegmentComponent;
 use tantivy::postings::SegmentPostings;
 use tantivy::schema::{IndexRecordOption, Term, Value};
 use tantivy::store::StoreReader;
-use tantivy::{DateTime, DocId, SegmentReader, TantivyDocument};
+use tantivy::{DateTime, DocId, DocSet, SegmentReader, TERMINATED, TantivyDocument};
 
 use super::document::TIMESTAMP_PATH;
+use super::id_filter::IdFilter;
 use super::reader::{FieldKinds, ValueColumn};
 use super::schema::Fields;
 
@@ -29,6 +30,7 @@ pub struct SegmentContents {
     positions: Column<u64>,
     timestamps: Column<DateTime>,
     store: Mutex<Option<StoreReader>>,
+    id_filter: OnceLock<IdFilter>,
 }
 
 /// A segment and what is known of it. Cheap to clone.
@@ -74,6 +76,7 @@ impl SegmentContents {
             positions: reader.fast_fields().u64("_position")?,
             timestamps: reader.fast_fields().date("_timestamp")?,
             store: Mutex::new(None),
+            id_filter: OnceLock::new(),
         })
     }
 }
@@ -238,6 +241,58 @@ impl Segment {
             }
         }
         Ok(())
+    }
+
+    /// Whether an event that is not deleted was sent with this id.
+    pub fn has_given_id(&self, id: &str) -> tantivy::Result<bool> {
+        if !self.id_filter()?.may_have(id.as_bytes()) {
+            return Ok(false);
+        }
+        let term = Term::from_field_text(self.fields.id, id);
+        let inverted = self.reader.inverted_index(self.fields.id)?;
+        let Some(mut documents) = inverted.read_postings(&term, IndexRecordOption::Basic)? else {
+            return Ok(false);
+        };
+        while documents.doc() != TERMINATED {
+            if !self.reader.is_deleted(documents.doc()) {
+                return Ok(true);
+            }
+            documents.advance();
+        }
+        Ok(false)
+    }
+
+    /// Whether an event that is not deleted stands at this position and was sent without an id.
+    pub fn has_made_id(&self, position: Position) -> tantivy::Result<bool> {
+        let column = &self.contents.positions;
+        if column.values.num_vals() == 0
+            || !(column.min_value()..=column.max_value()).contains(&position.0)
+        {
+            return Ok(false);
+        }
+        let mut documents = Vec::new();
+        column.get_docids_for_value_range(
+            position.0..=position.0,
+            0..self.document_count(),
+            &mut documents,
+        );
+        match documents.first() {
+            Some(doc) if !self.reader.is_deleted(*doc) => Ok(self.stored(*doc)?.id.is_none()),
+            _ => Ok(false),
+        }
+    }
+
+    fn id_filter(&self) -> tantivy::Result<&IdFilter> {
+        if let Some(filter) = self.contents.id_filter.get() {
+            return Ok(filter);
+        }
+        let inverted = self.reader.inverted_index(self.fields.id)?;
+        let mut filter = IdFilter::with_capacity(inverted.terms().num_terms());
+        let mut ids = inverted.terms().stream()?;
+        while ids.advance() {
+            filter.insert(ids.key());
+        }
+        Ok(self.contents.id_filter.get_or_init(|| filter))
     }
 
     /// Reads one document.

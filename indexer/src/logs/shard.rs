@@ -155,11 +155,6 @@ impl ShardFiles {
             ids: self.ids.clone(),
         }))
     }
-
-    /// Where to make states durable.
-    pub fn directory(&self) -> &ShardDirectory {
-        &self.directory
-    }
 }
 
 impl Shard {
@@ -291,11 +286,6 @@ impl Shard {
     /// Events visible that nobody has begun to persist.
     pub fn since_persisted(&self) -> Since {
         self.visible_since_persisted
-    }
-
-    /// Whether it has a writer: memory and threads.
-    pub fn has_writer(&self) -> bool {
-        self.writer.is_some()
     }
 
     /// Gives up the writer after merges that run have ended. Everything must be visible.
