@@ -1,5 +1,7 @@
 //! The log index as its two users see it: events go in with their positions, leaves are asked of snapshots.
 
+#![allow(clippy::unwrap_used)]
+
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
