@@ -50,7 +50,8 @@ pub struct StoredDocument {
 }
 
 /// Called with a word and a way to read its documents; answers whether to go on.
-pub type WordVisitor<'v> = dyn FnMut(&str, &dyn Fn() -> tantivy::Result<SegmentPostings>) -> tantivy::Result<bool> + 'v;
+pub type WordVisitor<'v> =
+    dyn FnMut(&str, &dyn Fn() -> tantivy::Result<SegmentPostings>) -> tantivy::Result<bool> + 'v;
 
 impl SegmentContents {
     /// Reads the directory of the segment's columns and the paths of its full texts.
@@ -119,7 +120,9 @@ impl Segment {
             return name;
         }
         let parent = name.strip_suffix(".keyword");
-        if let Some(parent) = parent.filter(|parent| self.has_path(parent) || *parent == TIMESTAMP_PATH) {
+        if let Some(parent) =
+            parent.filter(|parent| self.has_path(parent) || *parent == TIMESTAMP_PATH)
+        {
             return parent;
         }
         match ALIASES.iter().find(|(alias, _)| *alias == name) {
