@@ -18,7 +18,7 @@ use indexer::logs::ShardId;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::error::{Cause, ElasticError};
-use pattern::Pattern;
+pub(super) use pattern::Pattern;
 use period::{ALL_HOURS, Period};
 
 /// The flags that come with an index expression.

@@ -2,25 +2,25 @@
 
 /// A name with stars. Elasticsearch knows no `?` in index expressions.
 #[derive(Debug)]
-pub(super) struct Pattern<'a> {
+pub(in crate::elastic) struct Pattern<'a> {
     pieces: Vec<&'a str>,
 }
 
 impl<'a> Pattern<'a> {
     /// Whether a name is to be read as a pattern.
-    pub(super) fn is_wildcard(name: &str) -> bool {
+    pub(in crate::elastic) fn is_wildcard(name: &str) -> bool {
         name.contains('*')
     }
 
     /// Reads a pattern; without a star it matches only itself.
-    pub(super) fn new(text: &'a str) -> Pattern<'a> {
+    pub(in crate::elastic) fn new(text: &'a str) -> Pattern<'a> {
         Pattern {
             pieces: text.split('*').collect(),
         }
     }
 
     /// Whether the whole name fits.
-    pub(super) fn matches(&self, name: &str) -> bool {
+    pub(in crate::elastic) fn matches(&self, name: &str) -> bool {
         let (first, rest) = self.split();
         let Some(mut left) = name.strip_prefix(first) else {
             return false;
@@ -39,13 +39,13 @@ impl<'a> Pattern<'a> {
     }
 
     /// Whether a name that begins with `head` and goes on could fit.
-    pub(super) fn may_match_longer(&self, head: &str) -> bool {
+    pub(in crate::elastic) fn may_match_longer(&self, head: &str) -> bool {
         let (first, _) = self.split();
         first.starts_with(head) || head.starts_with(first)
     }
 
     /// Whether every name that fits begins with `head`.
-    pub(super) fn begins_with(&self, head: &str) -> bool {
+    pub(in crate::elastic) fn begins_with(&self, head: &str) -> bool {
         self.split().0.starts_with(head)
     }
 
