@@ -7,7 +7,7 @@
 //! number    how many indices, then a text for each        number: unsigned LEB128
 //! number    how many events, then for each:
 //!   number    which index
-//!   1 byte    bits 0-1 operation (0 create, 1 index, 2 delete), bit 2 has an id
+//!   1 byte    bits 0-1 operation (0 create, 1 index, 2 delete, 3 displace), bit 2 has an id
 //!   8 bytes   timestamp, nanoseconds since 1970, little-endian
 //!   text      id, where it has one
 //!   number    length of its source
@@ -129,6 +129,7 @@ fn write_event(bytes: &mut Vec<u8>, index: usize, event: &Event) {
         Operation::Create => 0,
         Operation::Index => 1,
         Operation::Delete => 2,
+        Operation::Displace => 3,
     };
     let has_id = if event.id.is_some() { HAS_ID_BIT } else { 0 };
     bytes.push(operation | has_id);
@@ -177,7 +178,7 @@ fn read_event(cursor: &mut Cursor<'_>, indices: &[IndexName]) -> Result<Event, D
         0 => Operation::Create,
         1 => Operation::Index,
         2 => Operation::Delete,
-        _ => return Err(cursor.malformed("unknown operation")),
+        _ => Operation::Displace,
     };
     let timestamp = cursor.timestamp()?;
     let id = match flags & HAS_ID_BIT {
@@ -268,7 +269,8 @@ mod tests {
         let operation = prop_oneof![
             Just(Operation::Create),
             Just(Operation::Index),
-            Just(Operation::Delete)
+            Just(Operation::Delete),
+            Just(Operation::Displace)
         ];
         let id = proptest::option::of(".{0,300}");
         (index, id, any::<i64>(), operation, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(
