@@ -442,7 +442,7 @@ fn reserve(
     for (key, day) in mine {
         table.entries.insert(key, Entry { day, token, durable: None });
     }
-    let batch = Batch { source: Arc::clone(&batch.source), received: batch.received, events };
+    let batch = Batch { events, source: Arc::clone(&batch.source), received: batch.received, checkpoint: batch.checkpoint.clone() };
     Ok(Ok(Settled { batch, answers, token: Some(token) }))
 }
 

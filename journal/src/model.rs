@@ -125,7 +125,8 @@ impl ModelDisk {
     /// All files as programs see them.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let disk = self.lock();
-        let content_of = |(path, inode): (&PathBuf, &usize)| (path.clone(), disk.inodes[*inode].content.clone());
+        let content_of =
+            |(path, inode): (&PathBuf, &usize)| (path.clone(), disk.inodes[*inode].content.clone());
         disk.names.iter().map(content_of).collect()
     }
 
@@ -215,7 +216,10 @@ impl Disk {
         if self.calls_until_death == Some(0) {
             return Err(died());
         }
-        self.names.get(path).copied().ok_or(io::ErrorKind::NotFound.into())
+        self.names
+            .get(path)
+            .copied()
+            .ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn change_names(&mut self, change: NameChange) {
@@ -328,7 +332,13 @@ impl Inode {
 
     /// What the disk may have: of each block any version since the last sync, of the length any one too.
     fn mix_of_versions(&self, random: &mut Random) -> Vec<u8> {
-        let version = |at: usize| if at == 0 { &self.durable } else { &self.unsynced[at - 1] };
+        let version = |at: usize| {
+            if at == 0 {
+                &self.durable
+            } else {
+                &self.unsynced[at - 1]
+            }
+        };
         let version_count = self.unsynced.len() + 1;
         let any_version = |random: &mut Random| random.below(version_count as u64) as usize;
         match random.below(6) {
@@ -354,7 +364,11 @@ impl Inode {
             let available = chosen.get(from..to.min(chosen.len())).unwrap_or_default();
             mixed.extend_from_slice(available);
             while mixed.len() < to {
-                mixed.push(if is_garbage_left { random.next() as u8 } else { 0 });
+                mixed.push(if is_garbage_left {
+                    random.next() as u8
+                } else {
+                    0
+                });
             }
         }
         mixed

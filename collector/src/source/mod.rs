@@ -58,11 +58,7 @@ impl Intake {
                 outcomes: Vec::new(),
             });
         }
-        let batch = Batch {
-            source: Arc::clone(&self.source),
-            received,
-            events,
-        };
+        let batch = Batch::new(Arc::clone(&self.source), received, events);
         let (append, ledger) = (Arc::clone(&self.append), Arc::clone(&self.ledger));
         let task = tokio::spawn(async move {
             let event_count = batch.events.len() as u64;
