@@ -9,10 +9,10 @@
 //! What the journal gets is settled: `Create` is new, `Index` replaces an event of the same shard, `Delete` names the
 //! shard. Replaying it needs no table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Intake {
     ledger: Arc<Ledger>,
     retention: arc_swap::ArcSwap<Retention>,
     table: Arc<Mutex<Table>>,
+    /// Indices that exist or are about to, because an event for them was let through.
+    indices: Mutex<HashSet<IndexName>>,
     /// Changes whenever a batch with ids is durable or has failed.
     settled: watch::Sender<u64>,
     gate: Gate,
@@ -94,10 +96,12 @@ struct Busy;
 impl Intake {
     /// Joins the journal and the index.
     pub fn new(journal: Arc<dyn Journal>, log_index: LogIndex, ledger: Arc<Ledger>, retention: Retention) -> Intake {
+        let indices = Mutex::new(indices_of(&log_index));
         Intake {
             journal,
             log_index,
             ledger,
+            indices,
             retention: arc_swap::ArcSwap::from_pointee(retention),
             table: Arc::default(),
             settled: watch::Sender::new(0),
@@ -209,35 +213,45 @@ impl Intake {
     /// What can be refused without looking at ids; `None` for what cannot.
     fn check_events(&self, batch: &Batch) -> Vec<Option<Outcome>> {
         let retention = self.retention.load();
-        let mut last_index: Option<(&IndexName, Bounds)> = None;
-        let check = |event| {
-            let bounds = match &last_index {
-                Some((index, bounds)) if *index == &event_index(event).index => bounds.clone(),
-                _ => self.bounds(&retention, &event_index(event).index, batch.received),
-            };
-            let outcome = bounds.check(event);
-            last_index = Some((&event_index(event).index, bounds));
-            outcome
-        };
-        batch.events.iter().map(check).collect()
+        let mut bounds: HashMap<&IndexName, Bounds> = HashMap::new();
+        let mut checked = Vec::with_capacity(batch.events.len());
+        for event in &batch.events {
+            let bounds = bounds.entry(&event.index).or_insert_with(|| self.bounds(&retention, &event.index, batch.received));
+            checked.push(bounds.check(event));
+        }
+        checked
     }
 
     fn bounds(&self, retention: &Retention, index: &IndexName, now: Timestamp) -> Bounds {
         let kept = retention.of(index).max(Duration::from_secs(86_400));
         let refusal = if !indexer::index_name_fits(index) {
             Some(("invalid_index", format!("invalid index name [{index}], its folder's name would be too long")))
-        } else if !self.log_index.has_index(index) && self.log_index.index_count() >= INDICES_MAX {
-            let message = format!("cannot make index [{index}]: there are {INDICES_MAX} indices already; write to one of them or delete some");
+        } else if !self.admit_index(index) {
+            let message =
+                format!("cannot make index [{index}]: there are {INDICES_MAX} indices already; write to one of them or delete some");
             Some(("too_many_indices", message))
         } else {
             None
         };
         Bounds { refusal, earliest: now.minus(kept), latest: now.plus(kept) }
     }
+
+    /// Whether the index exists or may be made.
+    fn admit_index(&self, index: &IndexName) -> bool {
+        let mut indices = self.indices.lock().expect("no holder of this lock panics");
+        if indices.contains(index) {
+            return true;
+        }
+        if indices.len() >= INDICES_MAX {
+            // Some may have been deleted since.
+            *indices = indices_of(&self.log_index);
+        }
+        indices.len() < INDICES_MAX && indices.insert(index.clone())
+    }
 }
 
-fn event_index(event: &Event) -> &Event {
-    event
+fn indices_of(log_index: &LogIndex) -> HashSet<IndexName> {
+    log_index.shard_ids().into_iter().map(|shard| shard.index).collect()
 }
 
 /// What an index takes at the moment.
