@@ -1,2 +1,5 @@
 //! Placeholder.
+mod disk;
+mod feed;
+mod intake;
 fn main() {}
