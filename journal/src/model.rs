@@ -248,23 +248,29 @@ impl Disk {
         }
     }
 
-    fn sync(&mut self, inode: usize) -> io::Result<()> {
-        let dies = self.step()?;
-        let fails = match &mut self.syncs_until_failure {
+    fn sync_fails(&mut self) -> bool {
+        match self.syncs_until_failure {
             None => false,
-            Some(0) => true,
+            Some(0) => {
+                self.syncs_until_failure = None;
+                true
+            }
             Some(syncs) => {
-                *syncs -= 1;
+                self.syncs_until_failure = Some(syncs - 1);
                 false
             }
-        };
-        let Disk { inodes, random, .. } = self;
-        let inode = &mut inodes[inode];
+        }
+    }
+
+    fn sync(&mut self, inode: usize) -> io::Result<()> {
+        let dies = self.step()?;
         if dies {
             return Err(died());
         }
+        let fails = self.sync_fails();
+        let Disk { inodes, random, .. } = self;
+        let inode = &mut inodes[inode];
         if fails {
-            self.syncs_until_failure = None;
             inode.durable = inode.mix_of_versions(random);
             // The system takes its pages for written now. Only what is written anew will reach the disk, and
             // `content` shows what the disk does not have.
@@ -425,6 +431,9 @@ impl FileSystem for ModelDisk {
         if disk.step()? {
             return Err(died());
         }
+        if disk.sync_fails() {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         disk.unsynced_names.clear();
         disk.durable_names = disk.names.clone();
         Ok(())
@@ -519,6 +528,13 @@ impl File for ModelFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        let mut disk = self.lock()?;
+        let inode = &mut disk.inodes[self.inode];
+        inode.content = inode.written.clone();
+        Ok(())
     }
 }
 

@@ -82,7 +82,10 @@ impl Writer {
                 self.is_marked = true;
             }
             // Without it the next open takes the last group's damage for a torn tail: no promise depends on it.
-            Err(error) => tracing::warn!(%error, "cannot mark the journal as closed"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot mark the journal as closed");
+                let _ = active.cut_back();
+            }
         }
     }
 
