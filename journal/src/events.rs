@@ -49,7 +49,9 @@ pub enum DecodeError {
 /// Writes a batch; the sources are shared, not copied. `None` for a batch without events, which needs no record.
 pub fn encode(batch: &Batch) -> Option<(NonZeroU32, Payload)> {
     // A batch of more than 2^32 events does not fit into any memory this runs in.
-    let count = u32::try_from(batch.events.len()).ok().and_then(NonZeroU32::new)?;
+    let count = u32::try_from(batch.events.len())
+        .ok()
+        .and_then(NonZeroU32::new)?;
     let mut indices: Vec<&IndexName> = Vec::new();
     let mut entries = Vec::with_capacity(batch.events.len() * (EVENT_BYTES_MIN + 24));
     for event in &batch.events {
@@ -87,7 +89,10 @@ pub fn encode(batch: &Batch) -> Option<(NonZeroU32, Payload)> {
 /// # Errors
 /// The payload is of a newer form or malformed.
 pub fn decode(payload: Bytes) -> Result<Batch, DecodeError> {
-    let mut cursor = Cursor { bytes: &payload, at: 0 };
+    let mut cursor = Cursor {
+        bytes: &payload,
+        at: 0,
+    };
     let version = cursor.byte()?;
     if version != VERSION {
         return match version {
@@ -108,19 +113,33 @@ pub fn decode(payload: Bytes) -> Result<Batch, DecodeError> {
 
     let mut at = cursor.at;
     for (event, length) in events.iter_mut().zip(source_lengths) {
-        let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length));
+        let end = usize::try_from(length)
+            .ok()
+            .and_then(|length| at.checked_add(length));
         match end.filter(|end| *end <= payload.len()) {
             Some(end) => {
                 event.source = payload.slice(at..end);
                 at = end;
             }
-            None => return Err(DecodeError::Malformed { at, what: "sources end early" }),
+            None => {
+                return Err(DecodeError::Malformed {
+                    at,
+                    what: "sources end early",
+                });
+            }
         }
     }
     if at != payload.len() {
-        return Err(DecodeError::Malformed { at, what: "bytes behind the last source" });
+        return Err(DecodeError::Malformed {
+            at,
+            what: "bytes behind the last source",
+        });
     }
-    Ok(Batch { source, received, events })
+    Ok(Batch {
+        source,
+        received,
+        events,
+    })
 }
 
 fn write_event(bytes: &mut Vec<u8>, index: usize, event: &Event) {
@@ -271,15 +290,20 @@ mod tests {
             Just(Operation::Delete)
         ];
         let id = proptest::option::of(".{0,300}");
-        (index, id, any::<i64>(), operation, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(
-            |(index, id, nanos, operation, source)| Event {
+        (
+            index,
+            id,
+            any::<i64>(),
+            operation,
+            proptest::collection::vec(any::<u8>(), 0..300),
+        )
+            .prop_map(|(index, id, nanos, operation, source)| Event {
                 index: IndexName::parse(&index).unwrap(),
                 id: id.map(Box::from),
                 timestamp: Timestamp::from_nanos(nanos),
                 operation,
                 source: Bytes::from(source),
-            },
-        )
+            })
     }
 
     fn any_batch() -> impl Strategy<Value = Batch> {
@@ -319,12 +343,19 @@ mod tests {
         let record = joined(&payload);
         let decoded = decode(record.clone()).unwrap();
         assert_eq!(decoded, batch);
-        assert!(record.as_ptr_range().contains(&decoded.events[0].source.as_ptr()));
+        assert!(
+            record
+                .as_ptr_range()
+                .contains(&decoded.events[0].source.as_ptr())
+        );
     }
 
     #[test]
     fn a_newer_form_is_told_from_a_malformed_one() {
-        assert_eq!(decode(Bytes::from_static(&[2, 0])), Err(DecodeError::NewerForm(2)));
+        assert_eq!(
+            decode(Bytes::from_static(&[2, 0])),
+            Err(DecodeError::NewerForm(2))
+        );
         let malformed = decode(Bytes::from_static(&[0])).unwrap_err();
         assert!(matches!(malformed, DecodeError::Malformed { .. }));
         assert_eq!(

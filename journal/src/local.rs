@@ -84,11 +84,14 @@ impl Local {
         let writer = open_writer(file_system, settings, at_least)?;
         let shared = writer.shared.clone();
         let queue = Arc::new(Queue::new());
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn({
-            let queue = queue.clone();
-            move || writer.run(&queue)
-        });
-        let thread = thread.map_err(|error| Error::io("start the thread of", Path::new("the journal"), error))?;
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn({
+                let queue = queue.clone();
+                move || writer.run(&queue)
+            });
+        let thread = thread
+            .map_err(|error| Error::io("start the thread of", Path::new("the journal"), error))?;
         Ok(Local {
             queue,
             shared,
@@ -100,7 +103,11 @@ impl Local {
     /// Blocks for that; a second call does nothing.
     pub fn close(&self) {
         self.queue.close();
-        let thread = self.thread.lock().expect("no holder of this lock panics").take();
+        let thread = self
+            .thread
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -218,7 +225,10 @@ fn remove_unfinished(file_system: &dyn FileSystem, dir: &Path) -> Result<(), Err
 /// never got and no fsync will write any more: so it is read from the disk.
 fn settle_last_segment(file_system: &dyn FileSystem, dir: &Path) -> Result<(), Error> {
     let names = list(file_system, dir)?;
-    let last = names.iter().filter_map(|name| segment::first_of(name)).max();
+    let last = names
+        .iter()
+        .filter_map(|name| segment::first_of(name))
+        .max();
     let Some(first) = last else {
         return Ok(());
     };

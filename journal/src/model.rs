@@ -67,7 +67,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -77,7 +77,7 @@ impl Random {
 
     /// A number below `limit`, which is not 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.number() % limit
     }
 
     /// True once in `times`.
@@ -125,7 +125,8 @@ impl ModelDisk {
     /// All files as programs see them.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let disk = self.lock();
-        let content_of = |(path, inode): (&PathBuf, &usize)| (path.clone(), disk.inodes[*inode].content.clone());
+        let content_of =
+            |(path, inode): (&PathBuf, &usize)| (path.clone(), disk.inodes[*inode].content.clone());
         disk.names.iter().map(content_of).collect()
     }
 
@@ -215,7 +216,10 @@ impl Disk {
         if self.calls_until_death == Some(0) {
             return Err(died());
         }
-        self.names.get(path).copied().ok_or(io::ErrorKind::NotFound.into())
+        self.names
+            .get(path)
+            .copied()
+            .ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn change_names(&mut self, change: NameChange) {
@@ -334,7 +338,13 @@ impl Inode {
 
     /// What the disk may have: of each block any version since the last sync, of the length any one too.
     fn mix_of_versions(&self, random: &mut Random) -> Vec<u8> {
-        let version = |at: usize| if at == 0 { &self.durable } else { &self.unsynced[at - 1] };
+        let version = |at: usize| {
+            if at == 0 {
+                &self.durable
+            } else {
+                &self.unsynced[at - 1]
+            }
+        };
         let version_count = self.unsynced.len() + 1;
         let any_version = |random: &mut Random| random.below(version_count as u64) as usize;
         match random.below(6) {
@@ -360,7 +370,11 @@ impl Inode {
             let available = chosen.get(from..to.min(chosen.len())).unwrap_or_default();
             mixed.extend_from_slice(available);
             while mixed.len() < to {
-                mixed.push(if is_garbage_left { random.next() as u8 } else { 0 });
+                mixed.push(if is_garbage_left {
+                    random.number() as u8
+                } else {
+                    0
+                });
             }
         }
         mixed

@@ -60,7 +60,10 @@ fn what_was_acknowledged_survives_every_power_loss() {
         seen.unacknowledged_lost,
         seen.releases_of_segments,
     ];
-    assert!(troubles.iter().all(|count| *count >= cases / 10), "{seen:?}");
+    assert!(
+        troubles.iter().all(|count| *count >= cases / 10),
+        "{seen:?}"
+    );
 }
 
 /// How often what happened.
@@ -118,7 +121,7 @@ impl Case {
     fn run(seed: u64) -> Seen {
         let mut random = Random::new(seed);
         let segment_bytes = 100 + random.below(4000);
-        let disk = ModelDisk::new(random.next());
+        let disk = ModelDisk::new(random.number());
         disk.set_can_reserve(!random.once_in(3));
         let max_size_bytes = match random.below(3) {
             0 => 4 * segment_bytes + random.below(20_000),
@@ -216,7 +219,9 @@ impl Case {
         let Some(writer) = &self.writer else { return };
         let end = writer.shared.end();
         let left = end.0 - self.released.0.min(end.0);
-        self.released = self.released.max(Position(self.released.0 + self.random.below(left + 1)));
+        self.released = self
+            .released
+            .max(Position(self.released.0 + self.random.below(left + 1)));
         self.at_least = self.at_least.max(self.released);
         let segments_before = writer.shared.status().segment_count;
         writer.shared.release(self.released);
@@ -225,7 +230,10 @@ impl Case {
     }
 
     fn skip_positions(&mut self) {
-        let end = self.writer.as_ref().map_or(Position::ZERO, |writer| writer.shared.end());
+        let end = self
+            .writer
+            .as_ref()
+            .map_or(Position::ZERO, |writer| writer.shared.end());
         self.at_least = self.at_least.max(end.plus(self.random.below(20)));
         self.kill();
     }
@@ -282,18 +290,31 @@ impl Case {
             }
         };
         let status = writer.shared.status();
-        let lost: Vec<_> = status.damage.iter().filter(|damage| damage.cause != Cause::EndsEarly).collect();
+        let lost: Vec<_> = status
+            .damage
+            .iter()
+            .filter(|damage| damage.cause != Cause::EndsEarly)
+            .collect();
         assert!(lost.is_empty(), "nothing was damaged: {lost:?}");
-        assert!(status.end >= end_known, "positions went back: {} < {end_known}", status.end);
+        assert!(
+            status.end >= end_known,
+            "positions went back: {} < {end_known}",
+            status.end
+        );
         self.seen.torn_tails += u64::from(status.torn_tail_bytes > 0);
 
         let found = read_all(&mut Reader::new(writer.shared.clone(), Position::ZERO));
         self.judge(&found);
         self.live = Some(Reader::new(writer.shared.clone(), status.end));
         self.writer = Some(writer);
-        let report = verify_on(&self.disk, Path::new(DIR)).ok().filter(|_| !self.disk.is_dead());
+        let report = verify_on(&self.disk, Path::new(DIR))
+            .ok()
+            .filter(|_| !self.disk.is_dead());
         let is_clean = report.as_ref().is_none_or(|report| report.is_clean());
-        assert!(is_clean, "verify finds damage where there is none: {report:?}");
+        assert!(
+            is_clean,
+            "verify finds damage where there is none: {report:?}"
+        );
     }
 
     fn judge(&mut self, found: &[Record]) {
@@ -304,10 +325,15 @@ impl Case {
             end = record.end();
             let number = number_of(&record.payload);
             assert_eq!(self.fates[&number].0, record.count);
-            assert_eq!(positions.insert(number, record.first), None, "record {number} is there twice");
+            assert_eq!(
+                positions.insert(number, record.first),
+                None,
+                "record {number} is there twice"
+            );
         }
         for (number, (count, fate)) in &mut self.fates {
-            let is_released = |position: Position| position.plus(u64::from(*count)) <= self.released;
+            let is_released =
+                |position: Position| position.plus(u64::from(*count)) <= self.released;
             match (*fate, positions.get(number)) {
                 (Fate::Stored(wanted), Some(found)) => assert_eq!(wanted, *found),
                 (Fate::Stored(wanted), None) => {
@@ -330,13 +356,19 @@ impl Case {
 
     /// The reader that follows sees what was acknowledged since the start, and nothing else.
     fn read_live(&mut self) {
-        let Some(live) = self.live.as_mut() else { return };
+        let Some(live) = self.live.as_mut() else {
+            return;
+        };
         if self.disk.is_dead() {
             return;
         }
         for record in read_all(live) {
             let number = number_of(&record.payload);
-            assert_eq!(self.fates[&number].1, Fate::Stored(record.first), "record {number}");
+            assert_eq!(
+                self.fates[&number].1,
+                Fate::Stored(record.first),
+                "record {number}"
+            );
         }
     }
 }
@@ -360,7 +392,7 @@ fn payload_of(number: u64) -> Payload {
         1 => 0,
         _ => random.below(200),
     };
-    let rest: Vec<u8> = (0..byte_len).map(|_| random.next() as u8).collect();
+    let rest: Vec<u8> = (0..byte_len).map(|_| random.number() as u8).collect();
     Payload::from(vec![
         Bytes::copy_from_slice(&number.to_le_bytes()),
         Bytes::from(rest),
@@ -371,6 +403,10 @@ fn number_of(payload: &Bytes) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&payload[..8]);
     let number = u64::from_le_bytes(number);
-    assert_eq!(payload, &payload_of(number).parts().concat(), "record {number} is not whole");
+    assert_eq!(
+        payload,
+        &payload_of(number).parts().concat(),
+        "record {number} is not whole"
+    );
     number
 }

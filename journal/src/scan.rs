@@ -136,7 +136,10 @@ impl Scanner {
             first: self.expected,
             events_lost: header.first.0 - self.expected.0,
         });
-        let mut payload = self.buffer.split_to(header.record_bytes() as usize).freeze();
+        let mut payload = self
+            .buffer
+            .split_to(header.record_bytes() as usize)
+            .freeze();
         self.offset += header.record_bytes();
         self.expected = header.end();
         Found {
