@@ -133,7 +133,7 @@ fn after_a_failed_fsync_the_next_group_begins_a_new_segment() {
     let disk = ModelDisk::new(0);
     let mut writer = open(&disk, settings());
     append(&mut writer, 100).unwrap();
-    disk.fail_sync_after(Some(0));
+    disk.fail_syncs(0, 1);
     let error = append(&mut writer, 100).unwrap_err();
     assert_eq!(
         error.to_string(),

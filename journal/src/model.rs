@@ -28,6 +28,9 @@ struct Disk {
     boot: u64,
     calls_until_death: Option<u64>,
     syncs_until_failure: Option<u64>,
+    /// How many syncs in a row fail then, and whether the process dies behind the first of them.
+    sync_failures: u64,
+    dies_after_failed_sync: bool,
     capacity_bytes: Option<u64>,
     can_reserve: bool,
     unreadable: Option<(PathBuf, std::ops::Range<u64>)>,
@@ -98,6 +101,8 @@ impl ModelDisk {
             boot: 0,
             calls_until_death: None,
             syncs_until_failure: None,
+            sync_failures: 0,
+            dies_after_failed_sync: false,
             capacity_bytes: None,
             can_reserve: true,
             unreadable: None,
@@ -160,9 +165,23 @@ impl ModelDisk {
         }
     }
 
-    /// After so many successful syncs, one fails.
-    pub fn fail_sync_after(&self, syncs: Option<u64>) {
-        self.lock().syncs_until_failure = syncs;
+    /// After so many successful syncs, `failures` of them fail.
+    pub fn fail_syncs(&self, after: u64, failures: u64) {
+        let mut disk = self.lock();
+        disk.syncs_until_failure = Some(after);
+        disk.sync_failures = failures;
+        disk.dies_after_failed_sync = false;
+    }
+
+    /// After so many successful syncs, one fails and the process dies before it can do anything about it.
+    pub fn fail_sync_and_die(&self, after: u64) {
+        self.fail_syncs(after, 1);
+        self.lock().dies_after_failed_sync = true;
+    }
+
+    /// No sync fails any more.
+    pub fn heal(&self) {
+        self.lock().syncs_until_failure = None;
     }
 
     /// How much fits; `None` for no bound.
@@ -256,7 +275,13 @@ impl Disk {
         match self.syncs_until_failure {
             None => false,
             Some(0) => {
-                self.syncs_until_failure = None;
+                self.sync_failures = self.sync_failures.saturating_sub(1);
+                if self.sync_failures == 0 {
+                    self.syncs_until_failure = None;
+                }
+                if self.dies_after_failed_sync {
+                    self.calls_until_death = Some(0);
+                }
                 true
             }
             Some(syncs) => {
