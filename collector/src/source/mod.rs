@@ -118,10 +118,6 @@ mod fake {
     }
 
     impl FakeJournal {
-        pub fn context(self: &Arc<FakeJournal>) -> PushContext {
-            self.context_with(Settings::default())
-        }
-
         pub fn context_with(self: &Arc<FakeJournal>, bodies: Settings) -> PushContext {
             let cpu = CpuPermits::new(2);
             PushContext {
