@@ -1,5 +1,6 @@
 //! Where events enter, one file or folder per protocol.
 
+pub mod checkpoint;
 pub mod elastic_bulk;
 pub mod file;
 pub mod otlp;
