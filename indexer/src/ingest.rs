@@ -280,11 +280,11 @@ impl Indexer {
         }
     }
 
-    /// Makes everything durable and gives up the writers.
+    /// Makes everything durable and gives up the writers. Answers what the journal may forget.
     ///
     /// # Errors
     /// A shard cannot be written; what is missing will be read from the journal again.
-    pub fn close(mut self) -> Result<(), Error> {
+    pub fn close(mut self) -> Result<Position, Error> {
         let ids: Vec<ShardId> = self.shards.keys().cloned().collect();
         let mut outcome = Ok(());
         for id in &ids {
@@ -292,7 +292,8 @@ impl Indexer {
         }
         self.advance();
         self.log_index.stop();
-        outcome.and(self.save_books())
+        outcome.and(self.save_books())?;
+        Ok(self.release_before())
     }
 
     fn open_shard(&mut self, id: &ShardId, position: Position) -> Result<&mut OpenShard, Error> {

@@ -1,106 +1,16 @@
 //! The log index as its two users see it: events go in with their positions, leaves are asked of snapshots.
 
+#![allow(clippy::unwrap_used)]
+
+mod store;
+
 use std::ops::Bound;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use event::{Batch, Event, IndexName, Ledger, Operation, Position, Timestamp};
-use indexer::logs::{Field, Hit, Leaf, LogIndex, Pattern, Scalar, Snapshot};
-use indexer::{Catalog, Indexer, Settings};
-use tantivy::query::EnableScoring;
-use tantivy::{DocSet, TERMINATED};
+use event::{Event, Operation, Position};
+use indexer::logs::{Field, Leaf, LogIndex, Pattern, Scalar, Snapshot};
 
-const NOW: &str = "2026-11-23T10:00:00Z";
-
-fn time(text: &str) -> Timestamp {
-    Timestamp::parse_iso(text).unwrap()
-}
-
-struct Store {
-    indexer: Indexer,
-    ledger: Arc<Ledger>,
-    next: Position,
-}
-
-impl Store {
-    fn open(dir: &Path, journal_end: Position) -> Store {
-        let ledger = Arc::new(Ledger::new());
-        let catalog = Arc::new(Catalog::open(dir).unwrap());
-        let settings = Settings {
-            refresh_interval: Duration::ZERO,
-            ..Settings::new(dir)
-        };
-        let indexer = Indexer::open(settings, catalog, Arc::clone(&ledger), journal_end).unwrap();
-        Store {
-            indexer,
-            ledger,
-            next: Position::ZERO,
-        }
-    }
-
-    fn add(&mut self, events: Vec<Event>) {
-        let count = events.len() as u64;
-        let batch = Batch {
-            source: "test".into(),
-            received: time(NOW),
-            events,
-        };
-        self.indexer.apply(self.next, &batch).unwrap();
-        self.next = self.next.plus(count);
-    }
-
-    fn add_documents(&mut self, documents: &[&str]) {
-        self.add(documents.iter().map(|document| event(document)).collect());
-    }
-
-    fn snapshot(&mut self) -> Snapshot {
-        let log_index = self.indexer.log_index();
-        let all = log_index.snapshot(|_| true);
-        drop(all);
-        self.indexer.tick().unwrap();
-        log_index.snapshot(|_| true)
-    }
-}
-
-fn event(document: &str) -> Event {
-    let value: serde_json::Value = serde_json::from_str(document).unwrap_or_default();
-    let timestamp = value["@timestamp"].as_str().map_or(time(NOW), time);
-    Event::create(
-        IndexName::default_index(),
-        timestamp,
-        Bytes::copy_from_slice(document.as_bytes()),
-    )
-}
-
-/// The sources of the events that match, in the order of their positions.
-fn found(snapshot: &Snapshot, leaf: &Leaf) -> Vec<String> {
-    let source = |hit: Hit| String::from_utf8(hit.source.to_vec()).unwrap();
-    hits(snapshot, leaf).into_iter().map(source).collect()
-}
-
-/// The events that match, in the order of their positions.
-fn hits(snapshot: &Snapshot, leaf: &Leaf) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    for shard in &snapshot.shards {
-        let query = shard.query(leaf).unwrap();
-        let weight = query
-            .weight(EnableScoring::disabled_from_searcher(shard.searcher()))
-            .unwrap();
-        for (number, reader) in shard.searcher().segment_readers().iter().enumerate() {
-            let mut scorer = weight.scorer(reader, 1.0).unwrap();
-            while scorer.doc() != TERMINATED {
-                if !reader.is_deleted(scorer.doc()) {
-                    hits.push(shard.event(number, scorer.doc()).unwrap());
-                }
-                scorer.advance();
-            }
-        }
-    }
-    hits.sort_by_key(|hit| hit.position);
-    hits
-}
+use store::{NOW, Store, event, found, hits, time};
 
 fn named(name: &str) -> Field {
     Field::Named(name.into())
@@ -346,7 +256,7 @@ fn feeding_the_journal_again_stores_nothing_twice() {
     feed(&mut store, 9);
     let _ = store.snapshot();
     feed(&mut store, 12);
-    std::mem::forget(store.indexer);
+    drop(store.indexer);
 
     let mut store = Store::open(dir.path(), Position(84));
     feed(&mut store, batches.len());

@@ -49,6 +49,10 @@ pub struct StoredDocument {
     pub source: Vec<u8>,
 }
 
+/// Called with a word and a way to read its documents; answers whether to go on.
+pub type WordVisitor<'v> =
+    dyn FnMut(&str, &dyn Fn() -> tantivy::Result<SegmentPostings>) -> tantivy::Result<bool> + 'v;
+
 impl SegmentContents {
     /// Reads the directory of the segment's columns and the paths of its full texts.
     pub fn read(reader: &SegmentReader, fields: Fields) -> tantivy::Result<SegmentContents> {
@@ -115,10 +119,11 @@ impl Segment {
         if self.has_path(name) {
             return name;
         }
-        if let Some(parent) = name.strip_suffix(".keyword") {
-            if self.has_path(parent) || parent == TIMESTAMP_PATH {
-                return parent;
-            }
+        let parent = name.strip_suffix(".keyword");
+        if let Some(parent) =
+            parent.filter(|parent| self.has_path(parent) || *parent == TIMESTAMP_PATH)
+        {
+            return parent;
         }
         match ALIASES.iter().find(|(alias, _)| *alias == name) {
             Some((_, path)) if self.has_path(path) => path,
@@ -209,10 +214,7 @@ impl Segment {
         &self,
         path: Option<&str>,
         prefix: &str,
-        visit: &mut dyn FnMut(
-            &str,
-            &dyn Fn() -> tantivy::Result<SegmentPostings>,
-        ) -> tantivy::Result<bool>,
+        visit: &mut WordVisitor,
     ) -> tantivy::Result<()> {
         let (field, key_prefix) = match path {
             None => (self.fields.any, Vec::new()),
