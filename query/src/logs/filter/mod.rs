@@ -13,7 +13,7 @@ use indexer::logs::{Field, Leaf, Pattern, ReadError, Scalar, ShardReader};
 use tantivy::query::{AllQuery, BooleanQuery, EmptyQuery, Occur, Query};
 
 pub use resolve::Scope;
-pub(crate) use resolve::wildcard_regex;
+pub(crate) use resolve::wildcard_regex_text;
 pub use time_range::TimeRange;
 
 /// The field whose value is the event's own time.

@@ -180,20 +180,26 @@ fn fits(pattern: &Pattern, name: &str) -> bool {
 }
 
 /// A wildcard pattern as a regular expression over the whole text; `None` when it is too large.
-pub(crate) fn wildcard_regex(wildcard: &str) -> Option<Regex> {
+fn wildcard_regex(wildcard: &str) -> Option<Regex> {
+    Regex::new(&format!("(?s)^{}$", wildcard_regex_text(wildcard))).ok()
+}
+
+/// A wildcard pattern in the syntax of regular expressions, without anchors.
+pub(crate) fn wildcard_regex_text(wildcard: &str) -> String {
     let mut regex = String::with_capacity(wildcard.len() + 16);
-    regex.push_str("(?s)^");
     let mut chars = wildcard.chars();
     while let Some(c) = chars.next() {
         match c {
             '*' => regex.push_str(".*"),
             '?' => regex.push('.'),
-            '\\' => regex.push_str(&regex::escape(&chars.next().unwrap_or('\\').to_string())),
+            '\\' => {
+                let next = chars.next().unwrap_or('\\');
+                regex.push_str(&regex::escape(next.encode_utf8(&mut [0; 4])));
+            }
             other => regex.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
         }
     }
-    regex.push('$');
-    Regex::new(&regex).ok()
+    regex
 }
 
 #[cfg(test)]

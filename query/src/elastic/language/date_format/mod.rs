@@ -136,6 +136,14 @@ impl Alternative {
     }
 }
 
+/// Milliseconds since 1970.
+pub(super) fn epoch_millis() -> DateFormat {
+    DateFormat {
+        name: "epoch_millis".to_owned(),
+        alternatives: vec![Alternative::EpochMillis],
+    }
+}
+
 /// Writes a time with the first alternative of `format`, as seen in `zone`.
 pub fn format_timestamp(timestamp: Timestamp, format: &DateFormat, zone: &TimeZone) -> String {
     match format.alternatives.first() {
