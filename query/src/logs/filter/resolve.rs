@@ -28,7 +28,7 @@ impl Scope<'_> {
         time_range: TimeRange,
         work: impl FnOnce(&Scope<'_>) -> T,
     ) -> T {
-        let fields = || shard.fields();
+        let fields = || Arc::new(shard.fields());
         let scope = Scope {
             names: [shard.id().index.as_str().to_owned(), shard.name()],
             time_range,
