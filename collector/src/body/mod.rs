@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body as AxumBody;
 use bytes::{Bytes, BytesMut};
 use event::RetryAfter;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -160,6 +160,11 @@ impl BodyReader {
         }
     }
 
+    /// The most bytes of one body.
+    pub fn bytes_max(&self) -> usize {
+        self.settings.bytes_max
+    }
+
     /// The bound over all requests, for a gauge.
     pub fn in_flight(&self) -> &InFlight {
         &self.in_flight
@@ -186,8 +191,12 @@ impl BodyReader {
         mut body: AxumBody,
     ) -> Result<Body, BodyError> {
         let outcome = self.collect(announced_bytes(headers), &mut body).await;
-        if let Err(BodyError::TooLarge { .. } | BodyError::Busy { .. }) = outcome {
-            discard(body).await;
+        let waits_for_us = headers.contains_key(EXPECT);
+        match &outcome {
+            Err(BodyError::TooLarge { .. } | BodyError::Busy { .. }) if !waits_for_us => {
+                discard(body).await;
+            }
+            _ => {}
         }
         outcome
     }
