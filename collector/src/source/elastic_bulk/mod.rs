@@ -87,7 +87,7 @@ pub fn routes(settings: Settings, context: PushContext, refresh: Arc<dyn Refresh
         .route("/{index}/_doc/", post(add_document))
         .route(
             "/{index}/_doc/{id}",
-            put(put_document).post(put_document).delete(delete_document),
+            put(add_document).post(add_document).delete(delete_document),
         )
         .route(
             "/{index}/_create/{id}",
