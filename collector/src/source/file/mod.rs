@@ -21,9 +21,9 @@ mod content;
 mod framing;
 mod glob;
 mod life;
-mod newcomer;
 #[cfg(test)]
 mod model_tests;
+mod newcomer;
 pub mod tailer;
 
 use batch::{BatchBuilder, FileBatch, Stamp};
@@ -135,7 +135,9 @@ impl Settings {
 
     fn rules(&self) -> Result<Rules, String> {
         if self.include.is_empty() {
-            return Err("include is empty; write for instance include: [\"/var/log/*.log\"]".to_owned());
+            return Err(
+                "include is empty; write for instance include: [\"/var/log/*.log\"]".to_owned(),
+            );
         }
         if self.max_line_bytes == 0 {
             return Err("max_line_bytes is 0; write for instance 1048576".to_owned());
@@ -145,7 +147,11 @@ impl Settings {
             exclude: globs(&self.exclude)?,
             framer: Framer {
                 event_bytes_max: self.max_line_bytes,
-                multiline: self.multiline.as_ref().map(Multiline::compile).transpose()?,
+                multiline: self
+                    .multiline
+                    .as_ref()
+                    .map(Multiline::compile)
+                    .transpose()?,
             },
             starts_at_end: self.start_at == StartAt::End,
             turn_bytes: TURN_BYTES,
@@ -186,7 +192,10 @@ impl FileSource {
     /// Paths the patterns lead to at the moment, for the start-up lines.
     pub fn paths_found(settings: &Settings) -> Vec<PathBuf> {
         let mut paths = Vec::new();
-        let globs = settings.include.iter().filter_map(|text| Glob::parse(text).ok());
+        let globs = settings
+            .include
+            .iter()
+            .filter_map(|text| Glob::parse(text).ok());
         globs.for_each(|glob| glob.collect_into(&mut paths));
         paths.retain(|path| path.is_file());
         paths
@@ -196,9 +205,23 @@ impl FileSource {
     ///
     /// While one batch is being made durable the next one is read: at most two are held.
     pub async fn run(self, shutdown: CancellationToken) {
-        let FileSource { tailer, stamp, append, ledger, .. } = self;
-        let sender = Sender { append, ledger, shutdown };
-        let mut reading = Reading { tailer, batch: None, has_work: false };
+        let FileSource {
+            tailer,
+            stamp,
+            append,
+            ledger,
+            ..
+        } = self;
+        let sender = Sender {
+            append,
+            ledger,
+            shutdown,
+        };
+        let mut reading = Reading {
+            tailer,
+            batch: None,
+            has_work: false,
+        };
         loop {
             let Some(read) = read(reading, Arc::clone(&stamp)).await else {
                 tracing::error!(source = %stamp.source, "reading files ended unexpectedly; restart to go on");
@@ -207,7 +230,11 @@ impl FileSource {
             reading = read;
             // The batch before it is durable by now; this one is sent while the next is read.
             let Some(batch) = reading.batch.take() else {
-                let wait = if reading.has_work { Duration::ZERO } else { POLL_EVERY };
+                let wait = if reading.has_work {
+                    Duration::ZERO
+                } else {
+                    POLL_EVERY
+                };
                 if sender.is_stopped_within(wait).await {
                     return;
                 }
@@ -291,7 +318,12 @@ struct Sender {
 impl Sender {
     /// Appends until it is durable. `false` when the source is to stop first.
     async fn send(&self, file_batch: FileBatch) -> bool {
-        let FileBatch { batch, lines, raw_bytes, dropped } = file_batch;
+        let FileBatch {
+            batch,
+            lines,
+            raw_bytes,
+            dropped,
+        } = file_batch;
         self.ledger.received(lines, raw_bytes);
         for reason in dropped {
             self.ledger.dropped(reason, 1);
@@ -334,4 +366,181 @@ fn globs(patterns: &[String]) -> Result<Vec<Glob>, String> {
 
 fn line_bytes_max() -> usize {
     LINE_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::Mutex;
+
+    use event::{Ack, Batch, Document, Ledger, RetryAfter};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::source::checkpoint;
+
+    /// Hands every durable batch to the test; refuses as often as told to.
+    struct Journal {
+        refusals: Mutex<Vec<AppendError>>,
+        stored: mpsc::UnboundedSender<Batch>,
+    }
+
+    impl Append for Journal {
+        fn append(
+            &self,
+            batch: Batch,
+        ) -> Pin<Box<dyn Future<Output = Result<Ack, AppendError>> + Send + '_>> {
+            Box::pin(async move {
+                if let Some(refusal) = self.refusals.lock().unwrap().pop() {
+                    return Err(refusal);
+                }
+                self.stored.send(batch).ok();
+                Ok(Ack {
+                    outcomes: Vec::new(),
+                })
+            })
+        }
+    }
+
+    struct Running {
+        stored: mpsc::UnboundedReceiver<Batch>,
+        ledger: Ledger,
+        shutdown: CancellationToken,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    fn start(settings: &Settings, recovered: Entries, refusals: Vec<AppendError>) -> Running {
+        let (sender, stored) = mpsc::unbounded_channel();
+        let ledger = Ledger::new();
+        let parts = Parts {
+            name: Arc::from("files"),
+            pipeline: None,
+            append: Arc::new(Journal {
+                refusals: Mutex::new(refusals),
+                stored: sender,
+            }),
+            ledger: ledger.source("files"),
+            host_name: None,
+            recovered,
+        };
+        let shutdown = CancellationToken::new();
+        let source = FileSource::new(settings, parts).unwrap();
+        let task = tokio::spawn(source.run(shutdown.clone()));
+        Running {
+            stored,
+            ledger,
+            shutdown,
+            task,
+        }
+    }
+
+    fn messages(batch: &Batch) -> Vec<String> {
+        let message = |source: &[u8]| Document::parse(source).unwrap().get_str("message").unwrap();
+        batch
+            .events
+            .iter()
+            .map(|event| message(&event.source))
+            .collect()
+    }
+
+    fn append_to(path: &std::path::Path, text: &str) {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn lines_are_appended_and_a_restart_goes_on_behind_the_last_durable_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        let settings = Settings::including(vec![format!("{}/*.log", folder.path().display())]);
+        append_to(&path, "one\ntwo\nhal");
+        let mut running = start(&settings, Entries::new(), Vec::new());
+        let batch = running.stored.recv().await.unwrap();
+        assert_eq!(messages(&batch), ["one", "two"]);
+        running.shutdown.cancel();
+        running.task.await.unwrap();
+        let totals = running.ledger.totals().remove(0);
+        assert_eq!((totals.received, totals.received_bytes), (2, 8));
+
+        append_to(&path, "f\n");
+        let mut recovered = Entries::new();
+        assert!(checkpoint::apply(
+            &batch.checkpoint.unwrap(),
+            &mut recovered
+        ));
+        let mut running = start(&settings, recovered, Vec::new());
+        assert_eq!(messages(&running.stored.recv().await.unwrap()), ["half"]);
+        append_to(&path, "four\n");
+        assert_eq!(messages(&running.stored.recv().await.unwrap()), ["four"]);
+        running.shutdown.cancel();
+        running.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_journal_pauses_the_reading_and_nothing_is_lost_or_counted_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        let settings = Settings::including(vec![path.display().to_string()]);
+        append_to(&path, "one\n");
+        let full = AppendError::Full {
+            message: "1 GiB waits to be indexed".to_owned(),
+            retry_after: RetryAfter(Duration::from_millis(1)),
+        };
+        let mut running = start(&settings, Entries::new(), vec![full.clone(), full]);
+        assert_eq!(messages(&running.stored.recv().await.unwrap()), ["one"]);
+        append_to(&path, "two\n");
+        assert_eq!(messages(&running.stored.recv().await.unwrap()), ["two"]);
+        assert_eq!(running.ledger.totals()[0].received, 2);
+        running.shutdown.cancel();
+        running.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_source_stops_while_the_journal_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        append_to(&path, "one\n");
+        let settings = Settings::including(vec![path.display().to_string()]);
+        let full = AppendError::Full {
+            message: "full".to_owned(),
+            retry_after: RetryAfter(Duration::from_secs(3600)),
+        };
+        let mut running = start(&settings, Entries::new(), vec![full]);
+        running.shutdown.cancel();
+        running.task.await.unwrap();
+        assert!(running.stored.recv().await.is_none(), "nothing was durable");
+    }
+
+    #[test]
+    fn mistakes_in_the_settings_are_named() {
+        let cases = [
+            (r#"{"include":[]}"#, "include is empty"),
+            (
+                r#"{"include":["logs/*.log"]}"#,
+                "\"logs/*.log\" is not absolute",
+            ),
+            (r#"{"include":["/a/{b"]}"#, "{ without }"),
+            (r#"{"include":["/a"],"index":"Upper"}"#, "[Upper]"),
+            (
+                r#"{"include":["/a"],"multiline":{"start":"("}}"#,
+                "multiline pattern \"(\"",
+            ),
+            (
+                r#"{"include":["/a"],"max_line_bytes":0}"#,
+                "max_line_bytes is 0",
+            ),
+        ];
+        for (settings, part) in cases {
+            let settings: Settings = serde_json::from_str(settings).unwrap();
+            let problem = settings.check().unwrap_err();
+            assert!(problem.contains(part), "{problem}");
+        }
+        let unknown = serde_json::from_str::<Settings>(r#"{"include":["/a"],"exlude":[]}"#);
+        assert!(unknown.unwrap_err().to_string().contains("exlude"));
+    }
 }
