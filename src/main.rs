@@ -5,6 +5,9 @@
 mod app;
 mod command;
 mod data_directory;
+mod disk;
+mod feed;
+mod intake;
 mod server;
 mod settings;
 mod status;

@@ -39,6 +39,9 @@ pub enum Operation {
     Index,
     /// Remove the event with this id.
     Delete,
+    /// Remove the event with this id, because a newer version of it goes to another day's shard. Made by the intake
+    /// beside the `Index` that causes it; not an event of its own in the books.
+    Displace,
 }
 
 /// One log event, or a request to remove one.

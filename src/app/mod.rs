@@ -1,5 +1,6 @@
 //! The appliance: builds the parts, joins them to the listeners, and ends them in the reverse order.
 
+mod join;
 mod parts;
 
 use std::net::SocketAddr;
@@ -69,7 +70,7 @@ impl App {
             metrics,
             readiness: readiness.clone(),
         };
-        let mut parts = parts::start(&context).await?;
+        let mut parts = join::start(&context).await?;
         let part_routes = std::mem::take(&mut parts.routes);
         for (service, routes) in &routes {
             routes.store(Arc::new(router_of(*service, &status, &part_routes)));

@@ -1,4 +1,4 @@
-//! The parts between the listeners and the disk: what they are, how they are joined, and how they end.
+//! The parts between the listeners and the disk: what they offer, and how they end.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,7 +36,11 @@ pub struct Parts {
     /// What was found at the start, one short line each, for the operator.
     pub found: Vec<String>,
     stages: Vec<Stage>,
+    reload: Option<Reload>,
 }
+
+/// Brings new settings into force.
+type Reload = Box<dyn Fn(&Settings) + Send + Sync>;
 
 /// Routes by dialect; the listeners combine them.
 #[derive(Default)]
@@ -57,30 +61,6 @@ struct Stage {
 
 type Stop = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// Builds and joins the parts, from the disk outwards. [`Parts::stop`] ends them in the exact reverse, which is the
-/// flow of an event: sources, pipelines, journal, ingest, shards.
-pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
-    let parts = Parts::default();
-    observe_disk(context)?;
-    Ok(parts)
-}
-
-/// How much room the data directory's file system has left.
-fn observe_disk(context: &Context<'_>) -> anyhow::Result<()> {
-    use crate::telemetry::FigureKind;
-    let path = context.directory.path().to_owned();
-    context.metrics.observe(
-        FigureKind::Gauge,
-        "daybook_disk_free_bytes",
-        "Free space on the file system of the data directory.",
-        move || match rustix::fs::statvfs(&path) {
-            Ok(stat) => stat.f_bavail as f64 * stat.f_frsize as f64,
-            Err(_) => f64::NAN,
-        },
-    )?;
-    Ok(())
-}
-
 impl Parts {
     /// Notes that a part has started and how it stops; call it in the order of the starts.
     pub fn started<F>(&mut self, name: &'static str, stop: impl FnOnce() -> F + Send + 'static)
@@ -93,8 +73,17 @@ impl Parts {
         });
     }
 
+    /// Notes how the parts take new settings.
+    pub fn reload_with(&mut self, reload: impl Fn(&Settings) + Send + Sync + 'static) {
+        self.reload = Some(Box::new(reload));
+    }
+
     /// Brings reloadable settings into force.
-    pub fn reload(&self, _settings: &Settings) {}
+    pub fn reload(&self, settings: &Settings) {
+        if let Some(reload) = &self.reload {
+            reload(settings);
+        }
+    }
 
     /// Stops every part, the last one started first, all within `time`. What does not end in time is left to the end
     /// of the process: whatever was accepted is on disk.

@@ -8,5 +8,7 @@ pub mod error;
 pub mod indices;
 pub mod language;
 pub mod mapping;
+pub mod params;
 pub mod search;
 pub mod target;
+pub mod version;
