@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -24,10 +24,10 @@ pub struct IndexedLogs {
 
 impl IndexedLogs {
     /// Over the index of a data directory.
-    pub fn new(log_index: LogIndex, data_dir: PathBuf, errands: Sender<Errand>) -> IndexedLogs {
+    pub fn new(log_index: LogIndex, data_dir: &Path, errands: Sender<Errand>) -> IndexedLogs {
         IndexedLogs {
             log_index,
-            data_dir,
+            data_dir: data_dir.to_owned(),
             errands: Mutex::new(errands),
         }
     }
