@@ -2,6 +2,9 @@
 //! them durable before any sender hears an OK.
 
 pub mod body;
+pub mod cpu;
+pub mod level;
 pub mod pipeline;
 pub mod source;
+pub mod text;
 pub mod transform;

@@ -39,6 +39,9 @@ pub enum Operation {
     Index,
     /// Remove the event with this id.
     Delete,
+    /// Remove the event with this id, because a newer version of it goes to another day's shard. Made by the intake
+    /// beside the `Index` that causes it; not an event of its own in the books.
+    Displace,
 }
 
 /// One log event, or a request to remove one.
@@ -83,11 +86,28 @@ pub struct Batch {
     pub received: Timestamp,
     /// The events, in the sender's order.
     pub events: Vec<Event>,
+    /// How far the source has come once this batch is durable: bytes only the source understands.
+    ///
+    /// The journal stores it in the batch's own record, so that both are durable or neither is; at start it hands
+    /// out what its records hold, in order, and the source continues there. A source whose senders repeat what was
+    /// not answered needs none.
+    pub checkpoint: Option<Bytes>,
 }
 
 impl Batch {
+    /// A batch without a checkpoint, as the sources make it whose senders wait for an answer.
+    pub fn new(source: Arc<str>, received: Timestamp, events: Vec<Event>) -> Batch {
+        Batch {
+            source,
+            received,
+            events,
+            checkpoint: None,
+        }
+    }
+
     /// About how many bytes it occupies in memory and in the journal.
     pub fn byte_size(&self) -> usize {
-        self.events.iter().map(Event::byte_size).sum()
+        let events: usize = self.events.iter().map(Event::byte_size).sum();
+        events + self.checkpoint.as_ref().map_or(0, Bytes::len)
     }
 }

@@ -1,6 +1,7 @@
 //! A document on its way through a pipeline: ordered fields whose values stay as the sender spelled them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -101,6 +102,24 @@ impl Document {
         self.set(name, raw(value));
     }
 
+    /// Adds the fields of `other` behind our own, its duplicates kept. Where both have a name, `overwrite` puts its
+    /// value in our place, else ours stays and its value is gone. Linear in the number of fields.
+    pub fn merge(&mut self, other: Document, overwrite: bool) {
+        let own_names: HashMap<String, usize> = self
+            .fields
+            .iter()
+            .enumerate()
+            .map(|(at, (name, _))| (name.clone(), at))
+            .collect();
+        for (name, value) in other.fields {
+            match own_names.get(&name) {
+                Some(at) if overwrite => self.fields[*at].1 = value,
+                Some(_) => {}
+                None => self.fields.push((name, value)),
+            }
+        }
+    }
+
     /// Removes every top-level field of this name; answers the last one's value.
     pub fn remove(&mut self, name: &str) -> Option<RawJson> {
         let mut removed = None;
@@ -184,6 +203,17 @@ mod tests {
         assert_eq!(document.get_str("x.y").as_deref(), Some("flat"));
         assert_eq!(document.get_str("a.b"), None);
         assert_eq!(document.get("a.b").unwrap().get(), r#"{"c":"deep"}"#);
+    }
+
+    #[test]
+    fn merging_overwrites_in_place_or_leaves_alone() {
+        let other = || Document::parse(br#"{"b":2.50,"c":1,"c":2}"#).unwrap();
+        let mut document = Document::parse(br#"{"a":0,"b":1,"z":9}"#).unwrap();
+        document.merge(other(), true);
+        assert_eq!(document.to_bytes(), r#"{"a":0,"b":2.50,"z":9,"c":1,"c":2}"#);
+        let mut document = Document::parse(br#"{"a":0,"b":1}"#).unwrap();
+        document.merge(other(), false);
+        assert_eq!(document.to_bytes(), r#"{"a":0,"b":1,"c":1,"c":2}"#);
     }
 
     #[test]

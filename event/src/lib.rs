@@ -9,6 +9,7 @@ mod day;
 mod document;
 mod index_name;
 mod ledger;
+mod refresh;
 mod retry;
 mod timestamp;
 
@@ -18,5 +19,6 @@ pub use day::Day;
 pub use document::{Document, DocumentError, RawJson};
 pub use index_name::{IndexName, IndexNameError, WriteTarget};
 pub use ledger::{Ledger, SourceCounts, SourceLedger, SourceTotals};
+pub use refresh::Refresh;
 pub use retry::RetryAfter;
 pub use timestamp::{Timestamp, TimestampError};

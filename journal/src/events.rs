@@ -4,10 +4,11 @@
 //! 1 byte    version of this form: 1
 //! 8 bytes   received, nanoseconds since 1970, little-endian
 //! text      source                                        text: length, UTF-8
+//! number    0: no checkpoint; else one more than its length, then its bytes
 //! number    how many indices, then a text for each        number: unsigned LEB128
 //! number    how many events, then for each:
 //!   number    which index
-//!   1 byte    bits 0-1 operation (0 create, 1 index, 2 delete), bit 2 has an id
+//!   1 byte    bits 0-1 operation (0 create, 1 index, 2 delete, 3 displace), bit 2 has an id
 //!   8 bytes   timestamp, nanoseconds since 1970, little-endian
 //!   text      id, where it has one
 //!   number    length of its source
@@ -68,6 +69,7 @@ pub fn encode(batch: &Batch) -> Option<(NonZeroU32, Payload)> {
     head.push(VERSION);
     head.extend_from_slice(&batch.received.nanos().to_le_bytes());
     write_text(&mut head, &batch.source);
+    write_checkpoint(&mut head, batch.checkpoint.as_deref());
     write_number(&mut head, indices.len() as u64);
     for index in indices {
         write_text(&mut head, index.as_str());
@@ -102,6 +104,7 @@ pub fn decode(payload: Bytes) -> Result<Batch, DecodeError> {
     }
     let received = cursor.timestamp()?;
     let source: Arc<str> = Arc::from(cursor.text()?);
+    let checkpoint = read_checkpoint(&mut cursor)?;
     let indices = read_indices(&mut cursor)?;
     let count = cursor.count(EVENT_BYTES_MIN)?;
     let mut events = Vec::with_capacity(count);
@@ -139,6 +142,7 @@ pub fn decode(payload: Bytes) -> Result<Batch, DecodeError> {
         source,
         received,
         events,
+        checkpoint,
     })
 }
 
@@ -148,6 +152,7 @@ fn write_event(bytes: &mut Vec<u8>, index: usize, event: &Event) {
         Operation::Create => 0,
         Operation::Index => 1,
         Operation::Delete => 2,
+        Operation::Displace => 3,
     };
     let has_id = if event.id.is_some() { HAS_ID_BIT } else { 0 };
     bytes.push(operation | has_id);
@@ -156,6 +161,26 @@ fn write_event(bytes: &mut Vec<u8>, index: usize, event: &Event) {
         write_text(bytes, id);
     }
     write_number(bytes, event.source.len() as u64);
+}
+
+fn write_checkpoint(bytes: &mut Vec<u8>, checkpoint: Option<&[u8]>) {
+    match checkpoint {
+        None => bytes.push(0),
+        Some(checkpoint) => {
+            write_number(bytes, checkpoint.len() as u64 + 1);
+            bytes.extend_from_slice(checkpoint);
+        }
+    }
+}
+
+fn read_checkpoint(cursor: &mut Cursor<'_>) -> Result<Option<Bytes>, DecodeError> {
+    let Some(length) = cursor.number()?.checked_sub(1) else {
+        return Ok(None);
+    };
+    let length = usize::try_from(length)
+        .map_err(|_| cursor.malformed("checkpoint above what there is room for"))?;
+    // Copied: a source keeps it long after the record.
+    Ok(Some(Bytes::copy_from_slice(cursor.take(length)?)))
 }
 
 fn write_text(bytes: &mut Vec<u8>, text: &str) {
@@ -196,7 +221,7 @@ fn read_event(cursor: &mut Cursor<'_>, indices: &[IndexName]) -> Result<Event, D
         0 => Operation::Create,
         1 => Operation::Index,
         2 => Operation::Delete,
-        _ => return Err(cursor.malformed("unknown operation")),
+        _ => Operation::Displace,
     };
     let timestamp = cursor.timestamp()?;
     let id = match flags & HAS_ID_BIT {
@@ -287,7 +312,8 @@ mod tests {
         let operation = prop_oneof![
             Just(Operation::Create),
             Just(Operation::Index),
-            Just(Operation::Delete)
+            Just(Operation::Delete),
+            Just(Operation::Displace)
         ];
         let id = proptest::option::of(".{0,300}");
         (
@@ -308,35 +334,32 @@ mod tests {
 
     fn any_batch() -> impl Strategy<Value = Batch> {
         let events = proptest::collection::vec(any_event(), 1..20);
-        (".{0,20}", any::<i64>(), events).prop_map(|(source, nanos, events)| Batch {
-            source: Arc::from(source),
-            received: Timestamp::from_nanos(nanos),
-            events,
-        })
+        let checkpoint = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20));
+        (".{0,20}", any::<i64>(), events, checkpoint).prop_map(
+            |(source, nanos, events, checkpoint)| Batch {
+                source: Arc::from(source),
+                received: Timestamp::from_nanos(nanos),
+                events,
+                checkpoint: checkpoint.map(Bytes::from),
+            },
+        )
     }
 
     #[test]
     fn a_batch_without_events_needs_no_record() {
-        let batch = Batch {
-            source: Arc::from("nginx"),
-            received: Timestamp::from_nanos(1),
-            events: Vec::new(),
-        };
+        let batch = Batch::new(Arc::from("nginx"), Timestamp::from_nanos(1), Vec::new());
         assert!(encode(&batch).is_none());
     }
 
     #[test]
     fn sources_are_slices_of_the_record() {
         let source = Bytes::from_static(b"{\"message\":\"started\"}");
-        let batch = Batch {
-            source: Arc::from("nginx"),
-            received: Timestamp::from_nanos(1),
-            events: vec![Event::create(
-                IndexName::default_index(),
-                Timestamp::from_nanos(2),
-                source.clone(),
-            )],
-        };
+        let events = vec![Event::create(
+            IndexName::default_index(),
+            Timestamp::from_nanos(2),
+            source.clone(),
+        )];
+        let batch = Batch::new(Arc::from("nginx"), Timestamp::from_nanos(1), events);
         let (_, payload) = encode(&batch).unwrap();
         assert_eq!(payload.parts().last().unwrap().as_ptr(), source.as_ptr());
 

@@ -2,8 +2,21 @@
 //!
 //! `query` sees [`ShardReader`] and [`Leaf`]; everything else here may change without it noticing.
 
+pub(crate) mod directory;
+mod document;
+pub(crate) mod event_id;
+mod flatten;
+mod id_filter;
 mod leaf;
+pub(crate) mod log_index;
+mod matching;
 mod reader;
+mod schema;
+mod segment;
+pub(crate) mod shard;
+mod words;
 
+pub use event_id::EventIds;
 pub use leaf::{Field, Leaf, Pattern, Scalar};
-pub use reader::{FieldKinds, Hit, ReadError, ShardId, ShardReader, ValueColumn};
+pub use log_index::{LogIndex, Progress, Snapshot};
+pub use reader::{FieldKinds, Hit, Interrupt, ReadError, ShardId, ShardReader, ValueColumn};

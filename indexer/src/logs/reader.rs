@@ -6,10 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event::{Day, IndexName, Position, Timestamp};
 use tantivy::columnar::{Column, StrColumn};
-use tantivy::query::Query;
-use tantivy::{DateTime, DocId, Searcher};
+use tantivy::query::{EnableScoring, Query};
+use tantivy::{DateTime, DocId, DocSet, Searcher, TERMINATED};
 
 use super::Leaf;
+use super::event_id::EventIds;
+use super::matching::LeafQuery;
+use super::segment::Segment;
+use super::words;
 
 /// Which shard: one UTC day of one index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +22,21 @@ pub struct ShardId {
     pub index: IndexName,
     /// The day of its events' timestamps.
     pub day: Day,
+}
+
+impl ShardId {
+    /// Its name as clients see it: `logs-2026.11.23`.
+    pub fn name(&self) -> String {
+        self.index.shard_name(self.day)
+    }
+
+    /// Orders before every shard of an index.
+    pub(crate) fn first_of(index: &IndexName) -> ShardId {
+        ShardId {
+            index: index.clone(),
+            day: Day::from_number(i32::MIN),
+        }
+    }
 }
 
 /// What kinds of values a path has in a shard; several can be true, because nothing is refused for its type.
@@ -37,10 +56,40 @@ pub struct FieldKinds {
     pub time: bool,
 }
 
+/// Tells work on a shard to stop: asked every some thousand documents.
+pub trait Interrupt: Send + Sync {
+    /// Whether to stop now.
+    fn is_interrupted(&self) -> bool;
+
+    /// Told when a document could not be read while candidates were checked: the answer is incomplete.
+    fn failed(&self, message: &str);
+}
+
+/// Work goes on to its end.
+struct Never;
+
+impl Interrupt for Never {
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
+    fn failed(&self, message: &str) {
+        tracing::error!(message, "a document cannot be read");
+    }
+}
+
 /// A fixed view of one shard. Cheap to clone. Blocking: call its methods from a blocking thread.
 #[derive(Clone)]
 pub struct ShardReader {
-    _todo: Arc<()>,
+    contents: Arc<ShardContents>,
+    interrupt: Arc<dyn Interrupt>,
+}
+
+pub(super) struct ShardContents {
+    pub(super) id: ShardId,
+    pub(super) searcher: Searcher,
+    pub(super) segments: Vec<Segment>,
+    pub(super) ids: EventIds,
 }
 
 /// One event as it was stored.
@@ -85,42 +134,85 @@ pub struct ReadError {
 }
 
 impl ShardReader {
+    pub(super) fn new(contents: ShardContents) -> ShardReader {
+        ShardReader {
+            contents: Arc::new(contents),
+            interrupt: Arc::new(Never),
+        }
+    }
+
+    /// The same view, whose work stops when `interrupt` says so; what was interrupted is an error.
+    pub fn interruptible(&self, interrupt: Arc<dyn Interrupt>) -> ShardReader {
+        ShardReader {
+            contents: Arc::clone(&self.contents),
+            interrupt,
+        }
+    }
+
     /// Which shard this is.
     pub fn id(&self) -> &ShardId {
-        unimplemented!()
+        &self.contents.id
     }
 
     /// Its name as clients see it: `logs-2026.11.23`.
     pub fn name(&self) -> String {
-        unimplemented!()
+        self.contents.id.name()
     }
 
     /// How many events it has, deleted ones not counted.
     pub fn event_count(&self) -> u64 {
-        unimplemented!()
+        self.contents.searcher.num_docs()
     }
 
-    /// The earliest and latest timestamp of its events; `None` when it is empty.
+    /// The earliest and latest timestamp of its events, deleted ones included; `None` when it is empty.
     pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
-        unimplemented!()
+        let ranges = self
+            .contents
+            .segments
+            .iter()
+            .filter(|segment| segment.document_count() > 0)
+            .map(|segment| {
+                let column = segment.timestamps();
+                (
+                    column.min_value().into_timestamp_nanos(),
+                    column.max_value().into_timestamp_nanos(),
+                )
+            });
+        let (first, last) = ranges.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))?;
+        Some((Timestamp::from_nanos(first), Timestamp::from_nanos(last)))
     }
 
     /// Every path that has a value somewhere in the shard, dotted, with its kinds. `@timestamp` is among them.
-    pub fn fields(&self) -> Arc<BTreeMap<String, FieldKinds>> {
-        unimplemented!()
+    pub fn fields(&self) -> BTreeMap<String, FieldKinds> {
+        let mut kinds = BTreeMap::new();
+        for segment in &self.contents.segments {
+            segment.add_fields_to(&mut kinds);
+        }
+        kinds
     }
 
     /// tantivy's view; its segments are numbered as below.
     pub fn searcher(&self) -> &Searcher {
-        unimplemented!()
+        &self.contents.searcher
     }
 
     /// A tantivy query that answers `leaf`; it combines with tantivy's own queries. It gives no scores.
     ///
     /// # Errors
-    /// The shard's files cannot be read, or a pattern is no valid regular expression.
-    pub fn query(&self, _leaf: &Leaf) -> Result<Box<dyn Query>, ReadError> {
-        unimplemented!()
+    /// A pattern is no valid regular expression, or too large.
+    pub fn query(&self, leaf: &Leaf) -> Result<Box<dyn Query>, ReadError> {
+        let query = LeafQuery::new(
+            leaf,
+            Arc::clone(&self.contents),
+            Arc::clone(&self.interrupt),
+        );
+        match query {
+            Ok(query) => Ok(Box::new(query)),
+            Err(message) => Err(ReadError {
+                shard: self.name(),
+                message,
+            }),
+        }
     }
 
     /// All columns of a field in one segment; none when the segment has no such values.
@@ -128,37 +220,105 @@ impl ShardReader {
     ///
     /// # Errors
     /// The shard's files cannot be read.
-    pub fn columns(&self, _segment: usize, _field: &str) -> Result<Vec<ValueColumn>, ReadError> {
-        unimplemented!()
+    pub fn columns(&self, segment: usize, field: &str) -> Result<Vec<ValueColumn>, ReadError> {
+        let segment = &self.contents.segments[segment];
+        segment
+            .columns(segment.resolve(field))
+            .map_err(|error| self.error(error))
     }
 
-    /// The timestamp of each document of a segment, in nanoseconds since 1970; every document has exactly one.
-    ///
-    /// # Errors
-    /// The shard's files cannot be read.
-    pub fn timestamps(&self, _segment: usize) -> Result<Column<i64>, ReadError> {
-        unimplemented!()
+    /// Whether a field of one segment has full texts, which have no column.
+    pub fn has_full_text(&self, segment: usize, field: &str) -> bool {
+        let segment = &self.contents.segments[segment];
+        segment.has_full_text(segment.resolve(field))
+    }
+
+    /// The time of each document of a segment; every document has exactly one.
+    pub fn timestamps(&self, segment: usize) -> &Column<DateTime> {
+        self.contents.segments[segment].timestamps()
     }
 
     /// The journal position of each document of a segment; every document has exactly one.
-    ///
-    /// # Errors
-    /// The shard's files cannot be read.
-    pub fn positions(&self, _segment: usize) -> Result<Column<u64>, ReadError> {
-        unimplemented!()
+    pub fn positions(&self, segment: usize) -> &Column<u64> {
+        self.contents.segments[segment].positions()
     }
 
     /// Reads one event back. Dearer than a column: decompresses a block of some 64 KiB, the last ones are kept.
     ///
     /// # Errors
     /// The shard's files cannot be read.
-    pub fn event(&self, _segment: usize, _doc: DocId) -> Result<Hit, ReadError> {
-        unimplemented!()
+    pub fn event(&self, segment: usize, doc: DocId) -> Result<Hit, ReadError> {
+        let segment = &self.contents.segments[segment];
+        let stored = segment.stored(doc).map_err(|error| self.error(error))?;
+        let position = segment.position(doc);
+        Ok(Hit {
+            id: stored
+                .id
+                .unwrap_or_else(|| self.contents.ids.id_of(position)),
+            position,
+            timestamp: segment.timestamp(doc),
+            source: Bytes::from(stored.source),
+        })
+    }
+
+    /// The first event that matches, in no particular order; deleted ones do not count.
+    ///
+    /// # Errors
+    /// The shard's files cannot be read.
+    pub fn first_event(&self, leaf: &Leaf) -> Result<Option<Hit>, ReadError> {
+        let query = self.query(leaf)?;
+        let find = || -> tantivy::Result<Option<(usize, DocId)>> {
+            let weight = query.weight(EnableScoring::disabled_from_searcher(self.searcher()))?;
+            for (number, reader) in self.searcher().segment_readers().iter().enumerate() {
+                let mut scorer = weight.scorer(reader, 1.0)?;
+                while scorer.doc() != TERMINATED {
+                    if !reader.is_deleted(scorer.doc()) {
+                        return Ok(Some((number, scorer.doc())));
+                    }
+                    scorer.advance();
+                }
+            }
+            Ok(None)
+        };
+        let found = find().map_err(|error| self.error(error))?;
+        found
+            .map(|(segment, doc)| self.event(segment, doc))
+            .transpose()
+    }
+
+    /// Whether the shard has the event with this id, be it the sender's or ours; deleted ones do not count.
+    ///
+    /// # Errors
+    /// The shard's files cannot be read.
+    pub fn has_event(&self, id: &str) -> Result<bool, ReadError> {
+        let position = self.contents.ids.position_of(id);
+        for segment in &self.contents.segments {
+            let has = segment
+                .has_given_id(id)
+                .map_err(|error| self.error(error))?;
+            if has {
+                return Ok(true);
+            }
+            let Some(position) = position else { continue };
+            if segment
+                .has_made_id(position)
+                .map_err(|error| self.error(error))?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The words of a text, cut and lower-cased as the index does, with their byte ranges in `text`.
     pub fn words(text: &str) -> Vec<(std::ops::Range<usize>, String)> {
-        let _ = text;
-        unimplemented!()
+        words::words(text).collect()
+    }
+
+    fn error(&self, error: tantivy::TantivyError) -> ReadError {
+        ReadError {
+            shard: self.name(),
+            message: error.to_string(),
+        }
     }
 }

@@ -1,1 +1,0 @@
-//! Request bodies: read with a limit, decompressed with a limit.

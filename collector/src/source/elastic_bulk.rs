@@ -1,1 +1,0 @@
-//! Elasticsearch `_bulk` and single-document writes.

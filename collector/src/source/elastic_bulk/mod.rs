@@ -1,0 +1,319 @@
+//! Elasticsearch `_bulk` and single-document writes.
+//!
+//! A request's body becomes one batch; the reply is written when the batch is durable and says of every item, in the
+//! request's order, what became of it.
+
+mod action;
+mod document;
+mod reply;
+mod request;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body as AxumBody;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use axum::routing::{post, put};
+use bytes::Bytes;
+use event::{Ack, Outcome, Refresh, Timestamp};
+use http::HeaderMap;
+
+use self::action::Verb;
+use self::reply::ErrorReply;
+use self::request::{Item, ItemState};
+use super::{Intake, PushContext};
+use crate::body::{Body, Reservation};
+
+// Public for benches and fuzz targets.
+pub use self::request::{BulkRequest, Terms, Unreadable, read_bulk};
+
+/// Types of old clients in `/{index}/{type}`. Only these: any other second segment may be another protocol's path.
+/// rsyslog's own default is `events`.
+const DOCUMENT_TYPES: [&str; 2] = ["events", "doc"];
+
+/// How the source behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The source's name in the books.
+    pub source_name: Arc<str>,
+    /// The most bytes of one document: `limits.event`.
+    pub event_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            source_name: Arc::from("elastic_bulk"),
+            event_bytes_max: 1024 * 1024,
+        }
+    }
+}
+
+struct ElasticBulk {
+    settings: Settings,
+    context: PushContext,
+    intake: Intake,
+    refresh: Arc<dyn Refresh>,
+}
+
+/// The routes of the source. Path parameters are called `index`, `id` and `type`: routers that are merged with this
+/// one must call them the same.
+pub fn routes(settings: Settings, context: PushContext, refresh: Arc<dyn Refresh>) -> Router {
+    let source = Arc::new(ElasticBulk {
+        intake: Intake::new(&settings.source_name, &context),
+        settings,
+        context,
+        refresh,
+    });
+    let mut router = Router::new();
+    for path in [
+        "/_bulk",
+        "/{index}/_bulk",
+        "/{index}/_doc/_bulk",
+        "/{index}/{type}/_bulk",
+    ] {
+        router = router
+            .route(path, post(bulk).put(bulk))
+            .route(&format!("{path}/"), post(bulk).put(bulk));
+    }
+    for document_type in DOCUMENT_TYPES {
+        router = router.route(&format!("/{{index}}/{document_type}"), post(add_document));
+    }
+    router
+        .route("/{index}/_doc", post(add_document))
+        .route("/{index}/_doc/", post(add_document))
+        .route(
+            "/{index}/_doc/{id}",
+            put(add_document).post(add_document).delete(delete_document),
+        )
+        .route(
+            "/{index}/_create/{id}",
+            put(create_document).post(create_document),
+        )
+        .with_state(source)
+}
+
+type PathNames = Result<Path<Names>, PathRejection>;
+
+#[derive(serde::Deserialize)]
+struct Names {
+    index: Option<String>,
+    id: Option<String>,
+}
+
+async fn bulk(
+    State(source): State<Arc<ElasticBulk>>,
+    names: PathNames,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: AxumBody,
+) -> Response {
+    let outcome = source.bulk(names, query, &headers, body).await;
+    outcome.unwrap_or_else(ErrorReply::into_response)
+}
+
+/// With an id in the path it stores under that id.
+async fn add_document(
+    State(source): State<Arc<ElasticBulk>>,
+    names: PathNames,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: AxumBody,
+) -> Response {
+    source
+        .single(Verb::Index, names, query, &headers, body)
+        .await
+        .unwrap_or_else(ErrorReply::into_response)
+}
+
+async fn create_document(
+    State(source): State<Arc<ElasticBulk>>,
+    names: PathNames,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: AxumBody,
+) -> Response {
+    source
+        .single(Verb::Create, names, query, &headers, body)
+        .await
+        .unwrap_or_else(ErrorReply::into_response)
+}
+
+async fn delete_document(
+    State(source): State<Arc<ElasticBulk>>,
+    names: PathNames,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: AxumBody,
+) -> Response {
+    source
+        .single(Verb::Delete, names, query, &headers, body)
+        .await
+        .unwrap_or_else(ErrorReply::into_response)
+}
+
+impl ElasticBulk {
+    async fn bulk(
+        &self,
+        names: PathNames,
+        query: Option<String>,
+        headers: &HeaderMap,
+        body: AxumBody,
+    ) -> Result<Response, ErrorReply> {
+        let began = Instant::now();
+        let parameters = Parameters::of(query.as_deref());
+        let names = names_of(names)?;
+        let received = (self.context.now)();
+        let Body {
+            bytes,
+            mut reservation,
+        } = self.read_body(headers, body).await?;
+        let body_bytes = bytes.len();
+        let terms = self.terms(names.index, received);
+        let read = self
+            .context
+            .cpu
+            .run(body_bytes, move || request::read_bulk(&bytes, terms))
+            .await;
+        let request = read.map_err(|unreadable| {
+            let ledger = &self.intake.ledger;
+            ledger.received(unreadable.event_count, body_bytes as u64);
+            ledger.rejected("malformed", unreadable.event_count);
+            ErrorReply::from(unreadable.error)
+        })?;
+        if !reservation.grow(request.items.len() * request::ITEM_BYTES) {
+            self.intake.count_unread_request("busy", body_bytes as u64);
+            return Err(self.context.bodies.busy().into());
+        }
+        let (items, outcomes) = self
+            .store(request, received, body_bytes, reservation)
+            .await?;
+        self.refresh_when_asked(&parameters).await;
+        let response = self
+            .context
+            .cpu
+            .run(body_bytes, move || {
+                reply::bulk_response(began.elapsed().as_millis(), &items, &outcomes)
+            })
+            .await;
+        Ok(response)
+    }
+
+    async fn single(
+        &self,
+        verb: Verb,
+        names: PathNames,
+        query: Option<String>,
+        headers: &HeaderMap,
+        body: AxumBody,
+    ) -> Result<Response, ErrorReply> {
+        let parameters = Parameters::of(query.as_deref());
+        let names = names_of(names)?;
+        let verb = match verb {
+            Verb::Index if parameters.is_create => Verb::Create,
+            verb => verb,
+        };
+        let received = (self.context.now)();
+        let Body { bytes, reservation } = self.read_body(headers, body).await?;
+        let document = match verb {
+            Verb::Delete => Bytes::new(),
+            _ => bytes.slice_ref(bytes.trim_ascii()),
+        };
+        let terms = self.terms(names.index, received);
+        let body_bytes = bytes.len();
+        let is_conditional = parameters.is_conditional;
+        let request = self
+            .context
+            .cpu
+            .run(body_bytes, move || {
+                request::read_single(verb, names.id, is_conditional, document, terms)
+            })
+            .await;
+        let (items, outcomes) = self
+            .store(request, received, body_bytes, reservation)
+            .await?;
+        self.refresh_when_asked(&parameters).await;
+        match items.first() {
+            Some(item) => Ok(reply::single_response(item, &outcomes)),
+            None => Err(ErrorReply::bad_request("index is missing".to_owned())),
+        }
+    }
+
+    async fn read_body(&self, headers: &HeaderMap, body: AxumBody) -> Result<Body, ErrorReply> {
+        let read = self.context.bodies.read(headers, body).await;
+        read.map_err(|error| {
+            self.intake.count_unread_request(error.reason(), 0);
+            ErrorReply::from(error)
+        })
+    }
+
+    /// Counts the request in the books and makes what is good of it durable.
+    async fn store(
+        &self,
+        request: BulkRequest,
+        received: Timestamp,
+        body_bytes: usize,
+        reservation: Reservation,
+    ) -> Result<(Vec<Item>, Vec<Outcome>), ErrorReply> {
+        let BulkRequest { events, items } = request;
+        let ledger = &self.intake.ledger;
+        ledger.received(items.len() as u64, body_bytes as u64);
+        for item in &items {
+            if let ItemState::Refused(refusal) = &item.state {
+                ledger.rejected(refusal.counted_as, 1);
+            }
+        }
+        let Ack { outcomes } = self.intake.store(received, events, reservation).await?;
+        Ok((items, outcomes))
+    }
+
+    async fn refresh_when_asked(&self, parameters: &Parameters) {
+        if parameters.wants_refresh {
+            self.refresh.refresh().await;
+        }
+    }
+
+    fn terms(&self, path_index: Option<String>, received: Timestamp) -> Terms {
+        Terms {
+            path_index,
+            received,
+            event_bytes_max: self.settings.event_bytes_max,
+        }
+    }
+}
+
+fn names_of(names: PathNames) -> Result<Names, ErrorReply> {
+    names
+        .map(|Path(names)| names)
+        .map_err(|rejection| ErrorReply::bad_request(rejection.body_text()))
+}
+
+/// The parameters of the URL that change anything; the others are accepted and ignored.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Parameters {
+    wants_refresh: bool,
+    is_create: bool,
+    is_conditional: bool,
+}
+
+impl Parameters {
+    fn of(query: Option<&str>) -> Parameters {
+        let mut parameters = Parameters::default();
+        for pair in query.unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match (name, value) {
+                ("refresh", value) => parameters.wants_refresh = value != "false",
+                ("op_type", value) => parameters.is_create = value == "create",
+                ("if_seq_no" | "if_primary_term", _) => parameters.is_conditional = true,
+                _ => {}
+            }
+        }
+        parameters
+    }
+}
+
+#[cfg(test)]
+mod tests;

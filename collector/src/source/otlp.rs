@@ -1,1 +1,0 @@
-//! OTLP logs over HTTP and gRPC.

@@ -1,1 +1,0 @@
-//! Cuts a text into fields by a grok pattern.

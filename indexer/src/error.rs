@@ -1,0 +1,60 @@
+//! What can go wrong when files are written, cut by what the caller does next.
+
+use event::Position;
+
+/// An error of the indexer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The shard's writer failed, for instance because the disk is full. Nothing is lost: wait, then feed again
+    /// from `rewind_to`.
+    #[error("cannot write shard {shard}: {message}; trying again from position {rewind_to}")]
+    Stalled {
+        /// The shard's name.
+        shard: String,
+        /// What failed.
+        message: String,
+        /// Where the journal must be read again from.
+        rewind_to: Position,
+    },
+    /// A file is of a format that only a newer Daybook knows. Start that one, or remove the file.
+    #[error(
+        "{path} has format {found}, this daybook knows up to {known}; start a newer daybook on this data directory"
+    )]
+    NewerFormat {
+        /// Which folder or file.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// The newest format we know.
+        known: u32,
+    },
+    /// A shard cannot be opened; it was set aside under the given name, and a new one begins.
+    #[error("shard {shard} is damaged ({message}); it was set aside as {set_aside}")]
+    Damaged {
+        /// The shard's name.
+        shard: String,
+        /// What is damaged.
+        message: String,
+        /// The folder's new name.
+        set_aside: String,
+    },
+    /// The catalog cannot be read or written.
+    #[error("catalog.db: {0}")]
+    Catalog(#[from] rusqlite::Error),
+    /// The data directory cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file or folder.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// An I/O error on a path.
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.display().to_string();
+        move |source| Error::Io { path, source }
+    }
+}

@@ -1,0 +1,560 @@
+//! The indexer: receives batches with their journal position, chooses index and day, and carries each event through
+//! the stages added, visible, persisted.
+//!
+//! One thread owns an [`Indexer`] and calls [`Indexer::apply`] for each batch in the journal's order, and
+//! [`Indexer::tick`] between batches, at least every 50 ms. Everything is repeatable: feeding a batch again skips what a
+//! shard has, so after a failure or a restart the journal is simply read again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event::{Batch, Day, Ledger, Operation, Position, SourceCounts};
+
+use crate::catalog::{Catalog, SavedLedger};
+use crate::logs::ShardId;
+use crate::logs::event_id::EventIds;
+use crate::logs::log_index::{LogIndex, Slot};
+use crate::logs::shard::{Shard, WriterSettings, check_format};
+use crate::persister::Persister;
+use crate::retention::{ShardSize, shard_bytes};
+use crate::{Error, filenames};
+
+/// How the indexer works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Threads that index events of one shard.
+    pub writer_threads: usize,
+    /// Memory for events that are added but not visible, over all shards, in bytes.
+    pub writer_memory_bytes: usize,
+    /// How long an added event stays invisible while its shard is searched.
+    pub refresh_interval: Duration,
+    /// How long a visible event may stay unpersisted: what a restart reads again from the journal.
+    pub persist_interval: Duration,
+    /// How many bytes of events may stay unpersisted per shard.
+    pub persist_bytes: u64,
+}
+
+/// Shards with a writer at the same time: each costs a few threads and some MiB. Beyond that the one unused longest is
+/// closed.
+const OPEN_WRITERS_MAX: usize = 32;
+
+/// A writer nobody used for this long is closed.
+const WRITER_IDLE_MAX: Duration = Duration::from_secs(300);
+
+/// How often the books are saved.
+const LEDGER_SAVE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// tantivy asks for 15 MB per thread at least.
+const WRITER_THREAD_BYTES_MIN: usize = 15_000_000;
+
+impl Settings {
+    /// The defaults for a data directory.
+    pub fn new(data_dir: &Path) -> Settings {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Settings {
+            data_dir: data_dir.to_owned(),
+            writer_threads: cores.clamp(1, 8),
+            writer_memory_bytes: 128 * 1024 * 1024,
+            refresh_interval: Duration::from_millis(400),
+            persist_interval: Duration::from_secs(30),
+            persist_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// The only writer of log files.
+pub struct Indexer {
+    settings: Settings,
+    ids: EventIds,
+    log_index: LogIndex,
+    catalog: Arc<Catalog>,
+    ledger: Arc<Ledger>,
+    persister: Persister,
+    shards: HashMap<ShardId, OpenShard>,
+    /// Every event before this position has been added.
+    added: Position,
+    books: Books,
+}
+
+struct OpenShard {
+    shard: Shard,
+    slot: Arc<Slot>,
+    used_at: Instant,
+}
+
+/// Where the books stand.
+struct Books {
+    /// Every event before it is in the ledger as stored.
+    counted: Position,
+    /// Events before it were accepted by an earlier process and are counted as such when they are read.
+    accepted_before: Position,
+    saved_at: Instant,
+    saved: Option<SavedLedger>,
+}
+
+impl Indexer {
+    /// Opens the log index of a data directory.
+    ///
+    /// `journal_end` is where the journal stood at its opening: what lies before it was accepted by an earlier process.
+    ///
+    /// # Errors
+    /// A shard or the catalog is of a newer format, or the directory cannot be read.
+    pub fn open(
+        settings: Settings,
+        catalog: Arc<Catalog>,
+        ledger: Arc<Ledger>,
+        journal_end: Position,
+    ) -> Result<Indexer, Error> {
+        let data_dir = settings.data_dir.clone();
+        let logs = data_dir.join(filenames::LOGS);
+        std::fs::create_dir_all(&logs).map_err(Error::io(&logs))?;
+        let ids = EventIds::new(catalog.directory_number()?);
+        let log_index = LogIndex::new(&data_dir, ids.clone());
+        for id in filenames::list_shards(&data_dir).map_err(Error::io(&logs))? {
+            let folder = filenames::shard_folder(&data_dir, &id);
+            if let Ok(format) = std::fs::read_to_string(folder.join(filenames::SHARD_FORMAT)) {
+                check_format(&folder, &format)?;
+            }
+            log_index.add_shard(&id);
+        }
+        filenames::remove_deleted(&data_dir).map_err(Error::io(&logs))?;
+        let saved = catalog.saved_ledger()?;
+        for (source, counts) in &saved.sources {
+            ledger.source(source).restore(counts);
+        }
+        let books = Books {
+            counted: saved.position,
+            accepted_before: journal_end,
+            saved_at: Instant::now(),
+            saved: Some(saved),
+        };
+        let persister = Persister::start().map_err(Error::io(&logs))?;
+        Ok(Indexer {
+            settings,
+            ids,
+            log_index,
+            catalog,
+            ledger,
+            persister,
+            shards: HashMap::new(),
+            added: Position::ZERO,
+            books,
+        })
+    }
+
+    /// The highest journal position that any shard, or the books, know of; a new journal must begin there.
+    ///
+    /// # Errors
+    /// The catalog or the folders cannot be read.
+    pub fn position_floor(data_dir: &Path, catalog: &Catalog) -> Result<Position, Error> {
+        let logs = data_dir.join(filenames::LOGS);
+        let shards = filenames::list_shards(data_dir).map_err(Error::io(&logs))?;
+        let persisted = shards.iter().map(|id| {
+            crate::logs::shard::persisted_position(&filenames::shard_folder(data_dir, id))
+        });
+        let highest = persisted.max().unwrap_or_default();
+        Ok(highest.max(catalog.saved_ledger()?.position))
+    }
+
+    /// For searching.
+    pub fn log_index(&self) -> LogIndex {
+        self.log_index.clone()
+    }
+
+    /// Adds the events of one journal record, whose first stands at `first`.
+    ///
+    /// # Errors
+    /// `Error::Stalled`: wait, read the journal again from the position it names. Other errors concern one shard, whose
+    /// events of this batch are not stored; the caller reports them.
+    pub fn apply(&mut self, first: Position, batch: &Batch) -> Result<(), Error> {
+        let source = self.ledger.source(&batch.source);
+        for (at, event) in batch.events.iter().enumerate() {
+            let position = first.plus(at as u64);
+            let id = ShardId {
+                index: event.index.clone(),
+                day: Day::of(event.timestamp),
+            };
+            let open = self.open_shard(&id, position)?;
+            if let Err(error) = open.shard.add(event, position, batch.received) {
+                return Err(self.stall(&id, &error.to_string()));
+            }
+            let is_in_books = event.operation != Operation::Displace;
+            if position >= self.books.counted {
+                self.books.counted = position.plus(1);
+                if is_in_books && position < self.books.accepted_before {
+                    source.received(1, 0);
+                    source.accepted(1);
+                }
+                if is_in_books {
+                    source.stored(1);
+                }
+            }
+        }
+        self.added = self.added.max(first.plus(batch.events.len() as u64));
+        Ok(())
+    }
+
+    /// Takes note that the journal has nothing before `position` that was not applied, though no record said so: lost
+    /// or unknown records.
+    pub fn skip_to(&mut self, position: Position) {
+        self.added = self.added.max(position);
+        self.books.counted = self.books.counted.max(position);
+    }
+
+    /// Does what is due: makes events visible, persists, closes writers, saves the books, tells how far it is.
+    ///
+    /// # Errors
+    /// As [`Indexer::apply`].
+    pub fn tick(&mut self) -> Result<(), Error> {
+        while let Some(done) = self.persister.finished() {
+            self.note_persisted(done)?;
+        }
+        let asked = self.log_index.refreshes_asked();
+        self.refresh_due(asked.is_some())?;
+        self.persist_due()?;
+        self.close_idle()?;
+        self.advance();
+        if let Some(asked) = asked {
+            self.log_index.refreshed(asked);
+        }
+        if self.books.saved_at.elapsed() >= LEDGER_SAVE_INTERVAL {
+            self.save_books()?;
+        }
+        Ok(())
+    }
+
+    /// Every event before it is durable in its shard; the journal may forget it.
+    pub fn release_before(&self) -> Position {
+        // The books must not forget what the journal can no longer tell.
+        let saved = self
+            .books
+            .saved
+            .as_ref()
+            .map_or(Position::ZERO, |saved| saved.position);
+        self.shards
+            .values()
+            .filter_map(|open| open.first_unpersisted())
+            .fold(self.added.min(saved), Position::min)
+    }
+
+    /// The shards and their bytes on disk.
+    pub fn shard_sizes(&self) -> Vec<ShardSize> {
+        let sized = |id: ShardId| ShardSize {
+            bytes: shard_bytes(&self.settings.data_dir, &id),
+            id,
+        };
+        self.log_index.shard_ids().into_iter().map(sized).collect()
+    }
+
+    /// Deletes a shard. Searches that have it open finish undisturbed; its bytes are free when they have.
+    ///
+    /// # Errors
+    /// The folder cannot be renamed or removed.
+    pub fn delete_shard(&mut self, id: &ShardId) -> Result<(), Error> {
+        while self
+            .shards
+            .get(id)
+            .is_some_and(|open| open.shard.is_persisting())
+        {
+            match self.persister.wait() {
+                Some(done) => self.note_persisted(done)?,
+                None => break,
+            }
+        }
+        self.shards.remove(id);
+        self.log_index.remove_shard(id);
+        let folder = filenames::shard_folder(&self.settings.data_dir, id);
+        let doomed = filenames::deleted_folder(&folder);
+        // Renamed first, so that a kill in between leaves no half of a shard.
+        if doomed.exists() {
+            std::fs::remove_dir_all(&doomed).map_err(Error::io(&doomed))?;
+        }
+        match std::fs::rename(&folder, &doomed) {
+            Ok(()) => std::fs::remove_dir_all(&doomed).map_err(Error::io(&doomed)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io(&folder)(error)),
+        }
+    }
+
+    /// Makes everything durable and gives up the writers. Answers what the journal may forget.
+    ///
+    /// # Errors
+    /// A shard cannot be written; what is missing will be read from the journal again.
+    pub fn close(mut self) -> Result<Position, Error> {
+        let ids: Vec<ShardId> = self.shards.keys().cloned().collect();
+        let mut outcome = Ok(());
+        for id in &ids {
+            outcome = outcome.and(self.close_shard(id));
+        }
+        self.advance();
+        self.log_index.stop();
+        outcome.and(self.save_books())?;
+        Ok(self.release_before())
+    }
+
+    fn open_shard(&mut self, id: &ShardId, position: Position) -> Result<&mut OpenShard, Error> {
+        if !self.shards.contains_key(id) {
+            if self.shards.len() >= OPEN_WRITERS_MAX {
+                let oldest = self
+                    .shards
+                    .iter()
+                    .min_by_key(|(_, open)| open.used_at)
+                    .map(|(id, _)| id.clone());
+                if let Some(oldest) = oldest {
+                    self.close_shard(&oldest)?;
+                }
+            }
+            let slot = self.log_index.add_shard(id);
+            let writer_settings = WriterSettings {
+                threads: self.settings.writer_threads,
+                memory_bytes_per_thread: (self.settings.writer_memory_bytes
+                    / self.settings.writer_threads)
+                    .max(WRITER_THREAD_BYTES_MIN),
+            };
+            let opened = slot.open_for_writing(|| {
+                Shard::open(&self.settings.data_dir, id, &self.ids, writer_settings)
+            });
+            let shard = opened.map_err(|error| match error {
+                // A disk that is full today is not tomorrow.
+                Error::Io { path, source } => Error::Stalled {
+                    shard: id.name(),
+                    message: format!("{path}: {source}"),
+                    rewind_to: position,
+                },
+                other => other,
+            })?;
+            self.shards.insert(
+                id.clone(),
+                OpenShard {
+                    shard,
+                    slot,
+                    used_at: Instant::now(),
+                },
+            );
+        }
+        let open = self.shards.get_mut(id).expect("inserted just above");
+        open.used_at = Instant::now();
+        Ok(open)
+    }
+
+    fn refresh_due(&mut self, is_asked: bool) -> Result<(), Error> {
+        let memory_per_shard = self.settings.writer_memory_bytes as u64;
+        let mut memory: u64 = 0;
+        let mut due = Vec::new();
+        let mut largest: Option<(u64, ShardId)> = None;
+        for (id, open) in &self.shards {
+            let since = open.shard.since_visible();
+            let Some(began) = since.began else { continue };
+            open.slot.set_has_invisible(true);
+            if is_asked
+                || (open.slot.is_searched() && began.elapsed() >= self.settings.refresh_interval)
+            {
+                due.push(id.clone());
+                continue;
+            }
+            // A writer flushes by itself when its own memory is full.
+            let used = since.bytes.min(memory_per_shard);
+            memory += used;
+            if largest.as_ref().is_none_or(|(bytes, _)| *bytes < used) {
+                largest = Some((used, id.clone()));
+            }
+        }
+        let is_memory_full = memory > 2 * memory_per_shard;
+        due.extend(largest.filter(|_| is_memory_full).map(|(_, id)| id));
+        due.iter().try_for_each(|id| self.refresh_shard(id))
+    }
+
+    fn refresh_shard(&mut self, id: &ShardId) -> Result<(), Error> {
+        let Some(open) = self.shards.get_mut(id) else {
+            return Ok(());
+        };
+        match open.shard.refresh() {
+            Ok(reader) => {
+                open.slot.publish(reader, open.shard.files());
+                open.slot.set_has_invisible(false);
+                Ok(())
+            }
+            Err(error) => Err(self.stall(id, &error.to_string())),
+        }
+    }
+
+    fn persist_due(&mut self) -> Result<(), Error> {
+        let due: Vec<ShardId> = self
+            .shards
+            .iter()
+            .filter(|(_, open)| {
+                !open.shard.is_persisting() && open.needs_persisting(&self.settings)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in due {
+            self.refresh_shard(&id)?;
+            let Some(open) = self.shards.get_mut(&id) else {
+                continue;
+            };
+            let directory = open.shard.begin_persisting();
+            if !self.persister.queue(id.clone(), directory) {
+                open.shard.persisting_failed();
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_persisted(&mut self, done: crate::persister::Persisted) -> Result<(), Error> {
+        let Some(open) = self.shards.get_mut(&done.shard) else {
+            return Ok(());
+        };
+        match done.result {
+            Ok(()) => {
+                open.shard.persisted();
+                Ok(())
+            }
+            Err(error) => {
+                // After a failed sync the files cannot be trusted: the shard begins again from what is durable.
+                let rewind_to = crate::logs::shard::persisted_position(&filenames::shard_folder(
+                    &self.settings.data_dir,
+                    &done.shard,
+                ));
+                self.shards.remove(&done.shard);
+                self.added = self.added.min(rewind_to);
+                Err(Error::Stalled {
+                    shard: done.shard.name(),
+                    message: error.to_string(),
+                    rewind_to,
+                })
+            }
+        }
+    }
+
+    fn close_idle(&mut self) -> Result<(), Error> {
+        let idle: Vec<ShardId> = self
+            .shards
+            .iter()
+            .filter(|(_, open)| {
+                open.used_at.elapsed() >= WRITER_IDLE_MAX && !open.shard.is_persisting()
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        idle.iter().try_for_each(|id| self.close_shard(id))
+    }
+
+    /// Makes a shard durable and gives up its writer; waits for both.
+    fn close_shard(&mut self, id: &ShardId) -> Result<(), Error> {
+        while self
+            .shards
+            .get(id)
+            .is_some_and(|open| open.shard.is_persisting())
+        {
+            match self.persister.wait() {
+                Some(done) => self.note_persisted(done)?,
+                None => break,
+            }
+        }
+        self.refresh_shard(id)?;
+        let Some(open) = self.shards.get_mut(id) else {
+            return Ok(());
+        };
+        let closed = open.shard.close_writer().map_err(|error| error.to_string());
+        let persisted = closed.and_then(|()| {
+            open.shard
+                .begin_persisting()
+                .persist()
+                .map(drop)
+                .map_err(|error| error.to_string())
+        });
+        match persisted {
+            Ok(()) => {
+                self.shards.remove(id);
+                Ok(())
+            }
+            Err(message) => {
+                let rewind_to = crate::logs::shard::persisted_position(&filenames::shard_folder(
+                    &self.settings.data_dir,
+                    id,
+                ));
+                self.shards.remove(id);
+                self.added = self.added.min(rewind_to);
+                Err(Error::Stalled {
+                    shard: id.name(),
+                    message,
+                    rewind_to,
+                })
+            }
+        }
+    }
+
+    fn stall(&mut self, id: &ShardId, message: &str) -> Error {
+        let rewind_to = self
+            .shards
+            .get_mut(id)
+            .map_or(self.added, |open| open.shard.go_back());
+        self.added = self.added.min(rewind_to);
+        Error::Stalled {
+            shard: id.name(),
+            message: message.to_owned(),
+            rewind_to,
+        }
+    }
+
+    fn advance(&self) {
+        let visible = self
+            .shards
+            .values()
+            .filter_map(|open| open.shard.since_visible().first)
+            .fold(self.added, Position::min);
+        self.log_index.advance(self.added, visible);
+    }
+
+    fn save_books(&mut self) -> Result<(), Error> {
+        self.books.saved_at = Instant::now();
+        let sources: BTreeMap<String, SourceCounts> = self
+            .ledger
+            .totals()
+            .into_iter()
+            .map(|totals| {
+                let counts = SourceCounts {
+                    accepted: totals.stored,
+                    stored: totals.stored,
+                    received_bytes: totals.received_bytes,
+                    rejected: totals.rejected,
+                    dropped: totals.dropped,
+                };
+                (totals.source, counts)
+            })
+            .collect();
+        let ledger = SavedLedger {
+            position: self.books.counted,
+            sources: sources.into_iter().collect(),
+        };
+        if self.books.saved.as_ref() != Some(&ledger) {
+            self.catalog.save_ledger(&ledger)?;
+            self.books.saved = Some(ledger);
+        }
+        Ok(())
+    }
+}
+
+impl OpenShard {
+    fn first_unpersisted(&self) -> Option<Position> {
+        [
+            self.shard.since_visible().first,
+            self.shard.since_persisted().first,
+            self.shard.being_persisted(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn needs_persisting(&self, settings: &Settings) -> bool {
+        let (added, visible) = (self.shard.since_visible(), self.shard.since_persisted());
+        let began = [added.began, visible.began].into_iter().flatten().min();
+        let is_old = began.is_some_and(|at| at.elapsed() >= settings.persist_interval);
+        is_old || added.bytes + visible.bytes >= settings.persist_bytes
+    }
+}

@@ -1,0 +1,372 @@
+//! What everybody who searches holds: the shards, and how fresh they are.
+//!
+//! The indexer's thread publishes; queries take snapshots. A shard nobody has searched for [`IDLE_AFTER`] is not made
+//! visible every half second, because segments written that small cost more to merge than to write; the first search
+//! after such a pause asks for it and waits.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
+use std::time::{Duration, Instant};
+
+use event::{Day, IndexName, Position};
+
+use super::event_id::EventIds;
+use super::reader::{ReadError, ShardId, ShardReader};
+use super::shard::{Shard, ShardFiles};
+use crate::Error;
+
+/// A shard counts as searched for this long.
+pub const IDLE_AFTER: Duration = Duration::from_secs(30);
+
+/// How long a search waits for a shard to become fresh before it answers from what there is.
+const FRESH_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// All shards, for searching. Cheap to clone.
+#[derive(Clone)]
+pub struct LogIndex {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    data_dir: PathBuf,
+    ids: EventIds,
+    shards: RwLock<BTreeMap<ShardId, Arc<Slot>>>,
+    progress: Mutex<Progress>,
+    progressed: Condvar,
+}
+
+/// One shard as the searching side knows it.
+pub struct Slot {
+    // Short locks; opening a cold shard happens under `view`, so that two searches open it once.
+    view: Mutex<Option<View>>,
+    state: Mutex<SlotState>,
+}
+
+/// A shard that was opened: its files, so that they stay open, and its newest view.
+struct View {
+    reader: ShardReader,
+    _files: ShardFiles,
+}
+
+#[derive(Default)]
+struct SlotState {
+    searched_at: Option<Instant>,
+    has_invisible: bool,
+}
+
+/// How far the indexer is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Every event before it has been added to its shard.
+    pub added: Position,
+    /// Every event before it can be found.
+    pub visible: Position,
+    /// Refreshes asked for and done, counted.
+    asked: u64,
+    done: u64,
+    is_stopped: bool,
+}
+
+/// A fixed view of several shards.
+pub struct Snapshot {
+    /// The shards, ordered by index and day.
+    pub shards: Vec<ShardReader>,
+    /// Shards that should be there but cannot be read.
+    pub failed: Vec<ReadError>,
+}
+
+impl LogIndex {
+    pub(crate) fn new(data_dir: &Path, ids: EventIds) -> LogIndex {
+        LogIndex {
+            inner: Arc::new(Inner {
+                data_dir: data_dir.to_owned(),
+                ids,
+                shards: RwLock::default(),
+                progress: Mutex::default(),
+                progressed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// The ids of all shards, ordered by index and day.
+    pub fn shard_ids(&self) -> Vec<ShardId> {
+        let shards = self
+            .inner
+            .shards
+            .read()
+            .expect("no holder of this lock panics");
+        shards.keys().cloned().collect()
+    }
+
+    /// The ids of events in this data directory.
+    pub fn event_ids(&self) -> &EventIds {
+        &self.inner.ids
+    }
+
+    /// A view of the chosen shards, fresh to within a second. Blocking: call it from a blocking thread.
+    pub fn snapshot(&self, is_wanted: impl Fn(&ShardId) -> bool) -> Snapshot {
+        let wanted: Vec<(ShardId, Arc<Slot>)> = {
+            let shards = self
+                .inner
+                .shards
+                .read()
+                .expect("no holder of this lock panics");
+            shards
+                .iter()
+                .filter(|(id, _)| is_wanted(id))
+                .map(|(id, slot)| (id.clone(), Arc::clone(slot)))
+                .collect()
+        };
+        let needs_refresh = wanted
+            .iter()
+            .map(|(_, slot)| slot.note_search())
+            .fold(false, |any, one| any | one);
+        if needs_refresh {
+            self.ask_for_refresh(FRESH_WAIT_MAX);
+        }
+        let mut snapshot = Snapshot {
+            shards: Vec::with_capacity(wanted.len()),
+            failed: Vec::new(),
+        };
+        for (id, slot) in wanted {
+            match self.view(&id, &slot) {
+                Ok(reader) => snapshot.shards.push(reader),
+                Err(error) => snapshot.failed.push(error),
+            }
+        }
+        snapshot
+    }
+
+    /// The day of the visible event with this id; the newest day when several have one. Blocking.
+    ///
+    /// # Errors
+    /// A shard cannot be read.
+    pub fn find_event(&self, index: &IndexName, id: &str) -> Result<Option<Day>, ReadError> {
+        let slots: Vec<(ShardId, Arc<Slot>)> = {
+            let shards = self
+                .inner
+                .shards
+                .read()
+                .expect("no holder of this lock panics");
+            let of_index = shards
+                .range(ShardId::first_of(index)..)
+                .take_while(|(shard, _)| shard.index == *index);
+            of_index
+                .map(|(shard, slot)| (shard.clone(), Arc::clone(slot)))
+                .collect()
+        };
+        for (shard, slot) in slots.into_iter().rev() {
+            if self.view(&shard, &slot)?.has_event(id)? {
+                return Ok(Some(shard.day));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many indices there are.
+    pub fn index_count(&self) -> usize {
+        let shards = self
+            .inner
+            .shards
+            .read()
+            .expect("no holder of this lock panics");
+        let mut last = None;
+        shards
+            .keys()
+            .filter(|shard| last.replace(&shard.index) != Some(&shard.index))
+            .count()
+    }
+
+    /// Whether an index has a shard.
+    pub fn has_index(&self, index: &IndexName) -> bool {
+        let shards = self
+            .inner
+            .shards
+            .read()
+            .expect("no holder of this lock panics");
+        shards
+            .range(ShardId::first_of(index)..)
+            .next()
+            .is_some_and(|(shard, _)| shard.index == *index)
+    }
+
+    /// Makes every event before `until` findable and waits for it; `false` when that took longer than `timeout`.
+    /// Blocking.
+    pub fn refresh(&self, until: Position, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut progress = self.progress_lock();
+        while progress.added < until {
+            if progress.is_stopped {
+                return false;
+            }
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            progress = self
+                .inner
+                .progressed
+                .wait_timeout(progress, left)
+                .expect("no holder of this lock panics")
+                .0;
+        }
+        if progress.visible >= until {
+            return true;
+        }
+        drop(progress);
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.ask_for_refresh(left)
+    }
+
+    /// How far the indexer is.
+    pub fn progress(&self) -> Progress {
+        *self.progress_lock()
+    }
+
+    fn ask_for_refresh(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut progress = self.progress_lock();
+        progress.asked += 1;
+        let mine = progress.asked;
+        self.inner.progressed.notify_all();
+        while progress.done < mine {
+            if progress.is_stopped {
+                return false;
+            }
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            progress = self
+                .inner
+                .progressed
+                .wait_timeout(progress, left)
+                .expect("no holder of this lock panics")
+                .0;
+        }
+        true
+    }
+
+    fn view(&self, id: &ShardId, slot: &Slot) -> Result<ShardReader, ReadError> {
+        let mut view = slot.view.lock().expect("no holder of this lock panics");
+        if let Some(view) = &*view {
+            return Ok(view.reader.clone());
+        }
+        let error = |message: String| ReadError {
+            shard: id.name(),
+            message,
+        };
+        let files = ShardFiles::open(&self.inner.data_dir, id, &self.inner.ids)
+            .map_err(|cause| error(cause.to_string()))?;
+        let reader = files.view().map_err(|cause| error(cause.to_string()))?;
+        *view = Some(View {
+            reader: reader.clone(),
+            _files: files,
+        });
+        Ok(reader)
+    }
+
+    fn progress_lock(&self) -> MutexGuard<'_, Progress> {
+        self.inner
+            .progress
+            .lock()
+            .expect("no holder of this lock panics")
+    }
+
+    // What follows is for the indexer's thread.
+
+    pub(crate) fn add_shard(&self, id: &ShardId) -> Arc<Slot> {
+        let mut shards = self
+            .inner
+            .shards
+            .write()
+            .expect("no holder of this lock panics");
+        let slot = shards.entry(id.clone()).or_insert_with(|| {
+            Arc::new(Slot {
+                view: Mutex::default(),
+                state: Mutex::default(),
+            })
+        });
+        Arc::clone(slot)
+    }
+
+    pub(crate) fn remove_shard(&self, id: &ShardId) {
+        self.inner
+            .shards
+            .write()
+            .expect("no holder of this lock panics")
+            .remove(id);
+    }
+
+    /// Answers how many refreshes were asked for; hand it to [`LogIndex::refreshed`] when all is visible.
+    pub(crate) fn refreshes_asked(&self) -> Option<u64> {
+        let progress = self.progress_lock();
+        (progress.asked > progress.done).then_some(progress.asked)
+    }
+
+    pub(crate) fn refreshed(&self, asked: u64) {
+        self.progress_lock().done = asked;
+        self.inner.progressed.notify_all();
+    }
+
+    pub(crate) fn advance(&self, added: Position, visible: Position) {
+        let mut progress = self.progress_lock();
+        progress.added = added;
+        progress.visible = visible;
+        drop(progress);
+        self.inner.progressed.notify_all();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.progress_lock().is_stopped = true;
+        self.inner.progressed.notify_all();
+    }
+}
+
+impl Slot {
+    /// Notes a search; answers whether it must wait for a refresh.
+    fn note_search(&self) -> bool {
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        let was_idle = state.searched_at.is_none_or(|at| at.elapsed() > IDLE_AFTER);
+        state.searched_at = Some(Instant::now());
+        was_idle && state.has_invisible
+    }
+
+    /// Whether somebody searched the shard lately.
+    pub(crate) fn is_searched(&self) -> bool {
+        let state = self.state.lock().expect("no holder of this lock panics");
+        state
+            .searched_at
+            .is_some_and(|at| at.elapsed() <= IDLE_AFTER)
+    }
+
+    pub(crate) fn set_has_invisible(&self, has_invisible: bool) {
+        self.state
+            .lock()
+            .expect("no holder of this lock panics")
+            .has_invisible = has_invisible;
+    }
+
+    /// Opens the shard's writing side while no search opens the reading side: there is one owner of the folder.
+    pub(crate) fn open_for_writing(
+        &self,
+        open: impl FnOnce() -> Result<Shard, Error>,
+    ) -> Result<Shard, Error> {
+        let mut view = self.view.lock().expect("no holder of this lock panics");
+        let shard = open()?;
+        let reader = shard.files().view().map_err(|error| {
+            Error::io(Path::new("shard"))(std::io::Error::other(error.to_string()))
+        })?;
+        *view = Some(View {
+            reader,
+            _files: shard.files().clone(),
+        });
+        Ok(shard)
+    }
+
+    pub(crate) fn publish(&self, reader: ShardReader, files: &ShardFiles) {
+        *self.view.lock().expect("no holder of this lock panics") = Some(View {
+            reader,
+            _files: files.clone(),
+        });
+    }
+}

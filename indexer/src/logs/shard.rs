@@ -1,0 +1,419 @@
+//! The writing side of one shard: one UTC day of one index.
+//!
+//! Lives on the indexer's thread. An event passes three stages: *added* (in tantivy's memory), *visible* (committed and
+//! searchable, files not synced), *persisted* (synced, with the journal position inside the commit). Only what is
+//! persisted may leave the journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use event::{Event, Operation, Position, Timestamp};
+use rustc_hash::FxHashMap;
+use tantivy::index::SegmentId;
+use tantivy::query::RangeQuery;
+use tantivy::schema::Term;
+use tantivy::{Index, IndexBuilder, IndexReader, IndexWriter, ReloadPolicy};
+
+use super::directory::ShardDirectory;
+use super::document::{DocumentBuilder, LogDocument};
+use super::event_id::EventIds;
+use super::reader::{ShardContents, ShardId, ShardReader};
+use super::schema::{self, FORMAT_VERSION, Fields};
+use super::segment::{STORE_BLOCKS_CACHED, Segment, SegmentContents};
+use crate::{Error, filenames};
+
+/// How a shard's writer works.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterSettings {
+    /// Threads that index events of one shard.
+    pub threads: usize,
+    /// Memory each of them fills before it writes a segment, in bytes.
+    pub memory_bytes_per_thread: usize,
+}
+
+/// What is needed to search a shard. Cheap to clone.
+#[derive(Clone)]
+pub struct ShardFiles {
+    id: ShardId,
+    ids: EventIds,
+    fields: Fields,
+    index: Index,
+    reader: IndexReader,
+    directory: ShardDirectory,
+    known_segments: Arc<std::sync::Mutex<FxHashMap<SegmentId, Arc<SegmentContents>>>>,
+}
+
+/// The writer of one shard.
+pub struct Shard {
+    files: ShardFiles,
+    writer: Option<IndexWriter<LogDocument>>,
+    writer_settings: WriterSettings,
+    builder: DocumentBuilder,
+    /// Every event before this position that belongs here has been added.
+    added: Position,
+    /// Every event before this position that belongs here is visible.
+    visible: Position,
+    added_since_visible: Since,
+    visible_since_persisted: Since,
+    /// What is being persisted just now.
+    persisting: Option<Since>,
+}
+
+/// What happened since the last time a stage was reached.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Since {
+    /// The position of the first event since then; `None` when there was none.
+    pub first: Option<Position>,
+    /// When that event came.
+    pub began: Option<Instant>,
+    /// The bytes of the events since then.
+    pub bytes: u64,
+}
+
+impl Since {
+    fn add(&mut self, position: Position, bytes: u64) {
+        self.first.get_or_insert(position);
+        self.began.get_or_insert_with(Instant::now);
+        self.bytes += bytes;
+    }
+}
+
+impl ShardFiles {
+    /// Opens a shard's folder, making it when it is missing.
+    ///
+    /// # Errors
+    /// The format is newer than ours; the files are damaged or cannot be read.
+    pub fn open(data_dir: &Path, id: &ShardId, ids: &EventIds) -> Result<ShardFiles, Error> {
+        let path = filenames::shard_folder(data_dir, id);
+        make_folder(&path)?;
+        let open = || -> tantivy::Result<ShardFiles> {
+            let directory = ShardDirectory::open(&path)?;
+            let mut index = IndexBuilder::new()
+                .schema(schema::schema())
+                .settings(schema::index_settings())
+                .open_or_create(directory.clone())?;
+            index.set_tokenizers(schema::tokenizers());
+            let reader = index
+                .reader_builder()
+                .reload_policy(ReloadPolicy::Manual)
+                .doc_store_cache_num_blocks(STORE_BLOCKS_CACHED)
+                .try_into()?;
+            let fields = Fields::of(&index.schema())
+                .ok_or_else(|| tantivy::TantivyError::SchemaError("not a shard of ours".into()))?;
+            let files = ShardFiles {
+                id: id.clone(),
+                ids: ids.clone(),
+                fields,
+                index,
+                reader,
+                directory,
+                known_segments: Arc::default(),
+            };
+            files.view()?;
+            Ok(files)
+        };
+        open().map_err(|error| {
+            if is_damage(&error) {
+                set_aside(&path, id, &error.to_string())
+            } else {
+                Error::io(&path)(std::io::Error::other(error.to_string()))
+            }
+        })
+    }
+
+    /// The newest visible state.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn view(&self) -> tantivy::Result<ShardReader> {
+        self.reader.reload()?;
+        let searcher = self.reader.searcher();
+        let mut known = self
+            .known_segments
+            .lock()
+            .expect("no holder of this lock panics");
+        let mut still_known = FxHashMap::default();
+        let mut segments = Vec::with_capacity(searcher.segment_readers().len());
+        for reader in searcher.segment_readers() {
+            let contents = match known.get(&reader.segment_id()) {
+                Some(contents) => Arc::clone(contents),
+                None => Arc::new(SegmentContents::read(reader, self.fields)?),
+            };
+            still_known.insert(reader.segment_id(), Arc::clone(&contents));
+            segments.push(Segment {
+                reader: reader.clone(),
+                contents,
+                fields: self.fields,
+            });
+        }
+        *known = still_known;
+        Ok(ShardReader::new(ShardContents {
+            id: self.id.clone(),
+            searcher,
+            segments,
+            ids: self.ids.clone(),
+        }))
+    }
+}
+
+impl Shard {
+    /// Opens a shard for writing.
+    ///
+    /// # Errors
+    /// As [`ShardFiles::open`].
+    pub fn open(
+        data_dir: &Path,
+        id: &ShardId,
+        ids: &EventIds,
+        writer_settings: WriterSettings,
+    ) -> Result<Shard, Error> {
+        let files = ShardFiles::open(data_dir, id, ids)?;
+        let persisted = persisted_position(&filenames::shard_folder(data_dir, id));
+        let builder = DocumentBuilder::new(files.fields);
+        Ok(Shard {
+            files,
+            writer: None,
+            writer_settings,
+            builder,
+            added: persisted,
+            visible: persisted,
+            added_since_visible: Since::default(),
+            visible_since_persisted: Since::default(),
+            persisting: None,
+        })
+    }
+
+    /// What is needed to search it.
+    pub fn files(&self) -> &ShardFiles {
+        &self.files
+    }
+
+    /// Adds the event at `position`, unless it was added before.
+    ///
+    /// # Errors
+    /// The writer failed; call [`Shard::go_back`] and feed again from there.
+    pub fn add(
+        &mut self,
+        event: &Event,
+        position: Position,
+        received: Timestamp,
+    ) -> tantivy::Result<()> {
+        if position < self.added {
+            return Ok(());
+        }
+        if let (Operation::Index | Operation::Delete | Operation::Displace, Some(id)) =
+            (event.operation, &event.id)
+        {
+            self.remove(id)?;
+        }
+        if matches!(event.operation, Operation::Create | Operation::Index) {
+            let document = self.builder.build(event, position, received);
+            self.writer()?.add_document(document)?;
+        }
+        self.added = position.plus(1);
+        self.added_since_visible
+            .add(position, event.byte_size() as u64);
+        Ok(())
+    }
+
+    /// Makes everything added visible.
+    ///
+    /// # Errors
+    /// The writer failed; call [`Shard::go_back`].
+    pub fn refresh(&mut self) -> tantivy::Result<ShardReader> {
+        if self.added_since_visible.first.is_some() {
+            let payload = payload_of(self.added);
+            let mut commit = self.writer()?.prepare_commit()?;
+            commit.set_payload(&payload);
+            commit.commit()?;
+            self.visible = self.added;
+            let since = std::mem::take(&mut self.added_since_visible);
+            if let Some(first) = since.first {
+                self.visible_since_persisted.add(first, since.bytes);
+            }
+        }
+        self.files.view()
+    }
+
+    /// Takes note that the visible state is being made durable.
+    pub fn begin_persisting(&mut self) -> ShardDirectory {
+        self.persisting = Some(std::mem::take(&mut self.visible_since_persisted));
+        self.files.directory.clone()
+    }
+
+    /// Whether a state is being made durable just now.
+    pub fn is_persisting(&self) -> bool {
+        self.persisting.is_some()
+    }
+
+    /// The first event of the state that is being made durable.
+    pub fn being_persisted(&self) -> Option<Position> {
+        self.persisting.and_then(|since| since.first)
+    }
+
+    /// Takes note that a state is durable.
+    pub fn persisted(&mut self) {
+        self.persisting = None;
+    }
+
+    /// Takes note that nothing was made durable; to be tried again.
+    pub fn persisting_failed(&mut self) {
+        if let Some(since) = self.persisting.take() {
+            let later = self.visible_since_persisted;
+            self.visible_since_persisted = Since {
+                first: since.first.or(later.first),
+                began: since.began.or(later.began),
+                bytes: since.bytes + later.bytes,
+            };
+        }
+    }
+
+    /// Gives up what is not visible after a failure of the writer. Answers where to feed again from.
+    pub fn go_back(&mut self) -> Position {
+        // Dropping the writer gives up what it holds; files it left are removed by the next one.
+        self.writer = None;
+        self.added = self.visible;
+        self.added_since_visible = Since::default();
+        self.added
+    }
+
+    /// Events added that are not visible yet.
+    pub fn since_visible(&self) -> Since {
+        self.added_since_visible
+    }
+
+    /// Events visible that nobody has begun to persist.
+    pub fn since_persisted(&self) -> Since {
+        self.visible_since_persisted
+    }
+
+    /// Gives up the writer after merges that run have ended. Everything must be visible.
+    pub fn close_writer(&mut self) -> tantivy::Result<()> {
+        match self.writer.take() {
+            Some(writer) => writer.wait_merging_threads(),
+            None => Ok(()),
+        }
+    }
+
+    fn writer(&mut self) -> tantivy::Result<&mut IndexWriter<LogDocument>> {
+        if self.writer.is_none() {
+            let settings = self.writer_settings;
+            let writer = self.files.index.writer_with_num_threads(
+                settings.threads,
+                settings.memory_bytes_per_thread * settings.threads,
+            )?;
+            self.writer = Some(writer);
+        }
+        Ok(self.writer.as_mut().expect("made just above"))
+    }
+
+    /// Removes the event with this id, be it the sender's or ours.
+    fn remove(&mut self, id: &str) -> tantivy::Result<()> {
+        let Fields {
+            id: id_field,
+            position: position_field,
+            ..
+        } = self.files.fields;
+        let position = self.files.ids.position_of(id);
+        let writer = self.writer()?;
+        writer.delete_term(Term::from_field_text(id_field, id));
+        if let Some(position) = position {
+            let bound =
+                || std::ops::Bound::Included(Term::from_field_u64(position_field, position.0));
+            writer.delete_query(Box::new(RangeQuery::new(bound(), bound())))?;
+        }
+        Ok(())
+    }
+}
+
+fn payload_of(position: Position) -> String {
+    format!("position={position}")
+}
+
+/// The journal position inside the state on disk: every event before it that belongs to the shard is in it.
+pub fn persisted_position(folder: &Path) -> Position {
+    let payload = ShardDirectory::payload_on_disk(folder).ok().flatten();
+    let number = payload
+        .as_deref()
+        .and_then(|payload| payload.strip_prefix("position=")?.parse().ok());
+    Position(number.unwrap_or_default())
+}
+
+/// Makes the folder durably, with its format version in it.
+fn make_folder(path: &Path) -> Result<(), Error> {
+    let format_path = path.join(filenames::SHARD_FORMAT);
+    match std::fs::read_to_string(&format_path) {
+        Ok(text) => return check_format(path, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(&format_path)(error)),
+    }
+    std::fs::create_dir_all(path).map_err(Error::io(path))?;
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&format_path)?;
+        std::io::Write::write_all(&mut file, format!("{FORMAT_VERSION}\n").as_bytes())?;
+        file.sync_all()?;
+        let mut folder: Option<&Path> = Some(path);
+        // The folder itself, the index's folder and `logs` may all be new.
+        for _ in 0..3 {
+            let Some(at) = folder else { break };
+            std::fs::File::open(at)?.sync_all()?;
+            folder = at.parent();
+        }
+        Ok(())
+    };
+    write().map_err(Error::io(&format_path))
+}
+
+/// Refuses a shard of a newer format.
+///
+/// # Errors
+/// `Error::NewerFormat`.
+pub fn check_format(path: &Path, text: &str) -> Result<(), Error> {
+    let found: u32 = text.trim().parse().unwrap_or(FORMAT_VERSION);
+    if found > FORMAT_VERSION {
+        return Err(Error::NewerFormat {
+            path: path.display().to_string(),
+            found,
+            known: FORMAT_VERSION,
+        });
+    }
+    Ok(())
+}
+
+/// Whether a shard's files are wrong, rather than out of reach for the moment.
+fn is_damage(error: &tantivy::TantivyError) -> bool {
+    use std::io::ErrorKind;
+    use tantivy::TantivyError;
+    use tantivy::directory::error::OpenReadError;
+    match error {
+        TantivyError::IoError(source) => matches!(
+            source.kind(),
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+        ),
+        TantivyError::OpenReadError(error) => !matches!(error, OpenReadError::IoError { .. }),
+        TantivyError::DataCorruption(_)
+        | TantivyError::IncompatibleIndex(_)
+        | TantivyError::SchemaError(_) => true,
+        _ => false,
+    }
+}
+
+fn set_aside(path: &Path, id: &ShardId, message: &str) -> Error {
+    let target: PathBuf = filenames::damaged_folder(path);
+    match std::fs::rename(path, &target) {
+        Ok(()) => Error::Damaged {
+            shard: id.name(),
+            message: message.to_owned(),
+            set_aside: target
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        },
+        Err(source) => Error::Io {
+            path: path.display().to_string(),
+            source,
+        },
+    }
+}

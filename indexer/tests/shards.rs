@@ -1,0 +1,353 @@
+//! The log index as its two users see it: events go in with their positions, leaves are asked of snapshots.
+
+#![allow(clippy::unwrap_used)]
+
+mod store;
+
+use std::ops::Bound;
+use std::time::Duration;
+
+use event::{Event, Operation, Position};
+use indexer::logs::{Field, Leaf, LogIndex, Pattern, Scalar, Snapshot};
+
+use store::{NOW, Store, event, found, hits, time};
+
+fn named(name: &str) -> Field {
+    Field::Named(name.into())
+}
+
+/// Asserts which documents, by their number, match.
+#[track_caller]
+fn check(snapshot: &Snapshot, documents: &[&str], leaf: Leaf, expected: &[usize]) {
+    let numbers: Vec<usize> = found(snapshot, &leaf)
+        .iter()
+        .map(|source| {
+            documents
+                .iter()
+                .position(|document| document == source)
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(numbers, expected, "{leaf:?}");
+}
+
+#[test]
+fn one_field_of_every_type_is_found_by_every_leaf() {
+    let documents = [
+        r#"{"@timestamp":"2026-11-23T09:00:00Z","message":"Got exception while serving blk_123","status":500,"level":"ERROR"}"#,
+        r#"{"@timestamp":"2026-11-23T09:00:01Z","message":"exception? while","status":"500","level":"info"}"#,
+        r#"{"@timestamp":"2026-11-22T23:59:59Z","message":["a b","while exception"],"status":{"code":500,"text":"Not Found"}}"#,
+        r#"{"@timestamp":"2026-11-23T09:00:03Z","status":[1,"x",null,2.5],"ip":"192.168.7.1","user.name":"Zoë Smith"}"#,
+        r#"{"@timestamp":"2026-11-23T09:00:04Z","status":null,"user":{"name":"bob"},"ok":true,"at":"2026-11-01T00:00:00Z"}"#,
+        r#"{"@timestamp":"2026-11-23T09:00:05Z","big":18446744073709551615,"neg":-5,"zero":0.470,"empty":""}"#,
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    store.add_documents(&documents[..3]);
+    let _ = store.snapshot();
+    store.add_documents(&documents[3..]);
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.shards.len(), 2);
+    let check = |leaf, expected: &[usize]| check(&snapshot, &documents, leaf, expected);
+    let words = |field, text: &str| Leaf::Words(field, text.into());
+    let text = |text: &str| Scalar::Text(text.into());
+
+    check(words(Field::Any, "exception"), &[0, 1, 2]);
+    check(words(Field::Any, "EXCEPTION while"), &[0, 1]);
+    check(words(Field::Any, "zoë"), &[3]);
+    check(words(Field::Any, "500"), &[0, 1, 2]);
+    check(words(named("message"), "while"), &[0, 1, 2]);
+    check(words(named("message"), "while exception"), &[2]);
+    check(words(named("level"), "error"), &[0]);
+    check(words(named("level.keyword"), "error"), &[0]);
+    check(words(named("status"), "500"), &[0, 1]);
+    check(words(named("status.text"), "found"), &[2]);
+    check(words(named("user.name"), "smith"), &[3]);
+    check(words(named("nothing"), "smith"), &[]);
+    check(words(named("@timestamp"), "2026-11-23T09:00:00Z"), &[0]);
+
+    check(Leaf::Equals(named("status"), Scalar::Integer(500)), &[0, 1]);
+    check(Leaf::Equals(named("status"), text("500")), &[0, 1]);
+    check(Leaf::Equals(named("status"), Scalar::Float(2.5)), &[3]);
+    check(
+        Leaf::Equals(named("status.code"), Scalar::Float(500.0)),
+        &[2],
+    );
+    check(Leaf::Equals(named("status.text"), text("Not Found")), &[2]);
+    check(Leaf::Equals(named("status.text"), text("not found")), &[]);
+    check(Leaf::Equals(named("message"), text("a b")), &[2]);
+    check(Leaf::Equals(named("ok"), text("true")), &[4]);
+    check(Leaf::Equals(named("big"), Scalar::Unsigned(u64::MAX)), &[5]);
+    check(Leaf::Equals(named("empty"), text("")), &[5]);
+    check(Leaf::Equals(named("at"), text("2026-11-01")), &[4]);
+
+    let wildcard = |pattern: &str| Pattern::Wildcard(pattern.into());
+    check(
+        Leaf::WordPattern(Field::Any, wildcard("exc*ion")),
+        &[0, 1, 2],
+    );
+    check(Leaf::WordPattern(named("message"), wildcard("blk_*")), &[0]);
+    check(Leaf::WordPattern(named("message"), wildcard("*erv*")), &[0]);
+    check(Leaf::WordPattern(named("ip"), wildcard("192.168.*")), &[3]);
+    check(Leaf::WordPattern(Field::Any, wildcard("192.168.*")), &[3]);
+    check(
+        Leaf::WordPattern(named("level"), Pattern::Prefix("ERR".into())),
+        &[0],
+    );
+    check(Leaf::WordPattern(named("status"), wildcard("5*")), &[0, 1]);
+    check(
+        Leaf::ValuePattern(named("user.name"), wildcard("Z* Smith")),
+        &[3],
+    );
+    check(
+        Leaf::ValuePattern(named("level"), Pattern::Regex("(ERROR|WARN)".into())),
+        &[0],
+    );
+    check(
+        Leaf::ValuePattern(named("message"), Pattern::Regex("Got.*".into())),
+        &[0],
+    );
+    check(
+        Leaf::WordPattern(named("message"), Pattern::Fuzzy("exceptoin".into(), 1)),
+        &[0, 1, 2],
+    );
+
+    let range = |name: &str, lower, upper| Leaf::Range(named(name), lower, upper);
+    check(
+        range(
+            "status",
+            Bound::Included(Scalar::Integer(500)),
+            Bound::Unbounded,
+        ),
+        &[0],
+    );
+    check(
+        range(
+            "status",
+            Bound::Excluded(Scalar::Integer(1)),
+            Bound::Included(Scalar::Float(2.5)),
+        ),
+        &[3],
+    );
+    check(
+        range("neg", Bound::Unbounded, Bound::Excluded(Scalar::Integer(0))),
+        &[5],
+    );
+    check(
+        range(
+            "level",
+            Bound::Included(text("a")),
+            Bound::Included(text("z")),
+        ),
+        &[1],
+    );
+    check(
+        range(
+            "@timestamp",
+            Bound::Excluded(Scalar::Time(time("2026-11-23T09:00:03Z"))),
+            Bound::Unbounded,
+        ),
+        &[4, 5],
+    );
+    check(
+        range(
+            "at",
+            Bound::Included(text("2026-10-31")),
+            Bound::Excluded(text("2026-11-02")),
+        ),
+        &[4],
+    );
+    check(
+        range(
+            "event.ingested",
+            Bound::Included(Scalar::Time(time(NOW))),
+            Bound::Included(Scalar::Time(time(NOW))),
+        ),
+        &[0, 1, 2, 3, 4, 5],
+    );
+
+    check(Leaf::Exists("status".into()), &[0, 1, 2, 3]);
+    check(Leaf::Exists("status.code".into()), &[2]);
+    check(Leaf::Exists("message".into()), &[0, 1, 2]);
+    check(Leaf::Exists("user".into()), &[3, 4]);
+    check(Leaf::Exists("empty".into()), &[5]);
+    check(Leaf::Exists("@timestamp".into()), &[0, 1, 2, 3, 4, 5]);
+
+    let kinds = snapshot.shards[1].fields();
+    assert!(
+        kinds["status"].integer
+            && kinds["status"].text
+            && kinds["message"].full_text
+            && kinds["@timestamp"].time
+    );
+}
+
+#[test]
+fn ids_are_unique_and_events_can_be_replaced_and_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    let with_id = |operation, id: &str, source: &str| Event {
+        id: Some(id.into()),
+        operation,
+        ..event(source)
+    };
+    store.add(vec![
+        event(r#"{"n":0}"#),
+        with_id(Operation::Create, "a", r#"{"n":1}"#),
+        with_id(Operation::Create, "b", r#"{"n":2}"#),
+    ]);
+    let snapshot = store.snapshot();
+    let ours = hits(&snapshot, &Leaf::Equals(named("n"), Scalar::Integer(0)))
+        .remove(0)
+        .id;
+    assert_eq!(
+        store.indexer.log_index().event_ids().position_of(&ours),
+        Some(Position(0))
+    );
+    assert_eq!(
+        found(
+            &snapshot,
+            &Leaf::Ids(vec!["a".into(), ours.clone(), "x".into()])
+        ),
+        [r#"{"n":0}"#, r#"{"n":1}"#]
+    );
+
+    store.add(vec![
+        with_id(Operation::Index, "a", r#"{"n":3}"#),
+        with_id(Operation::Delete, "b", ""),
+    ]);
+    let snapshot = store.snapshot();
+    assert_eq!(
+        found(&snapshot, &Leaf::Exists("n".into())),
+        [r#"{"n":0}"#, r#"{"n":3}"#]
+    );
+    store.add(vec![
+        with_id(Operation::Delete, &ours, ""),
+        with_id(Operation::Index, "a", r#"{"n":4}"#),
+        with_id(Operation::Index, "a", r#"{"n":5}"#),
+    ]);
+    let snapshot = store.snapshot();
+    assert_eq!(found(&snapshot, &Leaf::Exists("n".into())), [r#"{"n":5}"#]);
+    assert_eq!(snapshot.shards[0].event_count(), 1);
+}
+
+#[test]
+fn feeding_the_journal_again_stores_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let documents: Vec<String> = (0..100)
+        .map(|n| format!(r#"{{"@timestamp":"2026-11-2{}T09:00:00Z","n":{n}}}"#, n % 4))
+        .collect();
+    let batches: Vec<Vec<Event>> = documents
+        .chunks(7)
+        .map(|chunk| chunk.iter().map(|document| event(document)).collect())
+        .collect();
+    let feed = |store: &mut Store, count: usize| {
+        store.next = Position::ZERO;
+        for batch in &batches[..count] {
+            store.add(batch.clone());
+        }
+    };
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    feed(&mut store, 5);
+    store.indexer.close().unwrap();
+
+    // Some events are visible, some only added; nothing of them is persisted when the process dies.
+    let mut store = Store::open(dir.path(), Position(35));
+    feed(&mut store, 9);
+    let _ = store.snapshot();
+    feed(&mut store, 12);
+    drop(store.indexer);
+
+    let mut store = Store::open(dir.path(), Position(84));
+    feed(&mut store, batches.len());
+    let snapshot = store.snapshot();
+    let mut all = found(&snapshot, &Leaf::Exists("n".into()));
+    all.sort_by_key(|source| documents.iter().position(|document| document == source));
+    assert_eq!(all, documents);
+    let totals = store.ledger.totals().remove(0);
+    assert_eq!((totals.stored, totals.in_flight), (100, 0));
+    assert_eq!(store.indexer.release_before(), Position(35));
+    store.indexer.close().unwrap();
+    let store = Store::open(dir.path(), Position(100));
+    assert_eq!(store.ledger.totals()[0].stored, 100);
+}
+
+#[test]
+fn sources_come_back_as_they_were_sent() {
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    let wide = format!(
+        "{{{}}}",
+        (0..10_000)
+            .map(|n| format!("\"field_{n}\":{n}"))
+            .collect::<Vec<_>>()
+            .join(",")
+    );
+    let long = format!(r#"{{"blob":"{}","needle":"here"}}"#, "x y ".repeat(225_000));
+    let documents = [
+        r#"{ "b" : 0.470, "a":1e3, "b":12345678901234567890123, "":{"":null}, "u":"\u00e9\ud83d\ude00", "arr":[[],{}] }"#,
+        r#"{"lone":"\ud800","big":1e999}"#,
+        &deep,
+        &wide,
+        &long,
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    store.add_documents(&documents);
+    let snapshot = store.snapshot();
+    check(
+        &snapshot,
+        &documents,
+        Leaf::Exists("event.ingested".into()),
+        &[0, 1, 2, 3, 4],
+    );
+    check(
+        &snapshot,
+        &documents,
+        Leaf::Exists(vec!["a"; 200].join(".")),
+        &[2],
+    );
+    check(
+        &snapshot,
+        &documents,
+        Leaf::Equals(named("field_9999"), Scalar::Integer(9999)),
+        &[3],
+    );
+    check(
+        &snapshot,
+        &documents,
+        Leaf::Words(named("needle"), "here".into()),
+        &[4],
+    );
+    check(
+        &snapshot,
+        &documents,
+        Leaf::Words(named("blob"), "x y x y".into()),
+        &[4],
+    );
+    check(
+        &snapshot,
+        &documents,
+        Leaf::Words(Field::Any, "lone".into()),
+        &[1],
+    );
+}
+
+#[test]
+fn a_search_waits_for_a_shard_nobody_searched_and_a_refresh_waits_for_a_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    let log_index: LogIndex = store.indexer.log_index();
+    store.add_documents(&[r#"{"n":1}"#]);
+    store.indexer.tick().unwrap();
+    assert_eq!(log_index.progress().visible, Position::ZERO);
+    let searcher = {
+        let log_index = log_index.clone();
+        std::thread::spawn(move || found(&log_index.snapshot(|_| true), &Leaf::Exists("n".into())))
+    };
+    while !searcher.is_finished() {
+        store.indexer.tick().unwrap();
+    }
+    assert_eq!(searcher.join().unwrap(), [r#"{"n":1}"#]);
+    assert!(log_index.refresh(Position(1), Duration::ZERO));
+    assert!(!log_index.refresh(Position(2), Duration::ZERO));
+}

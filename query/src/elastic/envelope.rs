@@ -1,1 +1,0 @@
-//! What every reply has in common: product header, `filter_path`, `pretty`, compression.

@@ -1,1 +1,0 @@
-//! Which shards an index expression names.

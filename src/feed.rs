@@ -1,0 +1,173 @@
+//! Carries what the journal has to the indexer, on a thread of its own, and lets the journal forget what is safe.
+//!
+//! The journal's reader is the only way: at full speed, after a restart and after a failure of the indexer alike. So
+//! there is one path to test, and memory stays the same however far the indexer is behind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use event::Position;
+use indexer::Indexer;
+use journal::{Journal, Kind, Record, RecordReader};
+
+/// How long the reader waits for news before the indexer's clock ticks.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+
+/// The pause after the indexer stalled; the disk may be full, and an operator or the retention needs time.
+const STALL_PAUSE: Duration = Duration::from_millis(250);
+
+/// How often the journal is told what it may forget.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often the same complaint is logged while the indexer is stalled.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The running thread.
+pub struct Feed {
+    thread: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What other threads ask the indexer's thread to do between two batches.
+pub type Errand = Box<dyn FnOnce(&mut Indexer) + Send>;
+
+struct Worker {
+    journal: Arc<dyn Journal>,
+    indexer: Indexer,
+    errands: std::sync::mpsc::Receiver<Errand>,
+    stop: Arc<AtomicBool>,
+    released_at: Instant,
+    complained_at: Option<Instant>,
+}
+
+impl Feed {
+    /// Starts the thread. It runs `errands` between batches.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(
+        journal: Arc<dyn Journal>,
+        indexer: Indexer,
+        errands: std::sync::mpsc::Receiver<Errand>,
+    ) -> std::io::Result<Feed> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let worker = Worker {
+            journal,
+            indexer,
+            errands,
+            stop: Arc::clone(&stop),
+            released_at: Instant::now(),
+            complained_at: None,
+        };
+        // Walking a deeply nested document takes stack.
+        let thread = std::thread::Builder::new()
+            .name("indexer".into())
+            .stack_size(16 * 1024 * 1024)
+            .spawn(move || worker.run())?;
+        Ok(Feed { thread, stop })
+    }
+
+    /// Lets the thread finish what the journal has, make it durable and end. Blocking.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A panic in the thread was reported by the panic hook.
+        let _ = self.thread.join();
+    }
+
+    /// Whether the thread has died, which it never should.
+    pub fn is_dead(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut reader: Option<Box<dyn RecordReader>> = None;
+        let mut from = Position::ZERO;
+        loop {
+            let next = match &mut reader {
+                Some(reader) => reader.next(IDLE_WAIT),
+                None => match self.journal.reader(from) {
+                    Ok(opened) => {
+                        reader = Some(opened);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            let is_stopping = self.stop.load(Ordering::Relaxed);
+            let fed = match next {
+                Ok(Some(record)) => self.feed(record),
+                Ok(None) if is_stopping => break,
+                Ok(None) => Ok(()),
+                Err(journal::Error::Closed) => break,
+                Err(error) => {
+                    self.complain("the journal cannot be read", &error);
+                    std::thread::sleep(STALL_PAUSE);
+                    Ok(())
+                }
+            };
+            for errand in self.errands.try_iter() {
+                errand(&mut self.indexer);
+            }
+            let done = fed.and_then(|()| self.indexer.tick());
+            if let Err(error) = done {
+                from = match &error {
+                    indexer::Error::Stalled { rewind_to, .. } => *rewind_to,
+                    // One shard's trouble; the record is fed again, and what the other shards have is skipped.
+                    _ => self.indexer.log_index().progress().added,
+                };
+                self.complain("the index cannot be written", &error);
+                reader = None;
+                if is_stopping {
+                    // What is missing is in the journal and comes with the next start.
+                    break;
+                }
+                std::thread::sleep(STALL_PAUSE);
+            }
+            if self.released_at.elapsed() >= RELEASE_INTERVAL {
+                self.released_at = Instant::now();
+                self.journal.release(self.indexer.release_before());
+            }
+        }
+        let journal = self.journal;
+        let release = self.indexer.close();
+        match release {
+            Ok(release_before) => journal.release(release_before),
+            Err(error) => {
+                tracing::warn!(%error, "not all shards are durable; the rest is read from the journal at the next start")
+            }
+        }
+    }
+
+    fn feed(&mut self, record: Record) -> Result<(), indexer::Error> {
+        let end = record.end();
+        match record.kind {
+            Kind::Events => match journal::events::decode(record.payload) {
+                Ok(batch) => self.indexer.apply(record.first, &batch),
+                Err(error) => {
+                    let events = record.count;
+                    tracing::error!(%error, position = %record.first, events, "a journal record cannot be read; its events are lost");
+                    self.indexer.skip_to(end);
+                    Ok(())
+                }
+            },
+            Kind::Samples | Kind::Spans | Kind::Unknown(_) => {
+                self.indexer.skip_to(end);
+                Ok(())
+            }
+        }
+    }
+
+    fn complain(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+        let is_new = self
+            .complained_at
+            .is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
+        if is_new {
+            self.complained_at = Some(Instant::now());
+            tracing::error!(error, "{what}; nothing is lost, trying again");
+        }
+    }
+}
