@@ -4,6 +4,7 @@
 //! 1 byte    version of this form: 1
 //! 8 bytes   received, nanoseconds since 1970, little-endian
 //! text      source                                        text: length, UTF-8
+//! number    0: no checkpoint; else one more than its length, then its bytes
 //! number    how many indices, then a text for each        number: unsigned LEB128
 //! number    how many events, then for each:
 //!   number    which index
@@ -49,7 +50,9 @@ pub enum DecodeError {
 /// Writes a batch; the sources are shared, not copied. `None` for a batch without events, which needs no record.
 pub fn encode(batch: &Batch) -> Option<(NonZeroU32, Payload)> {
     // A batch of more than 2^32 events does not fit into any memory this runs in.
-    let count = u32::try_from(batch.events.len()).ok().and_then(NonZeroU32::new)?;
+    let count = u32::try_from(batch.events.len())
+        .ok()
+        .and_then(NonZeroU32::new)?;
     let mut indices: Vec<&IndexName> = Vec::new();
     let mut entries = Vec::with_capacity(batch.events.len() * (EVENT_BYTES_MIN + 24));
     for event in &batch.events {
@@ -66,6 +69,7 @@ pub fn encode(batch: &Batch) -> Option<(NonZeroU32, Payload)> {
     head.push(VERSION);
     head.extend_from_slice(&batch.received.nanos().to_le_bytes());
     write_text(&mut head, &batch.source);
+    write_checkpoint(&mut head, batch.checkpoint.as_deref());
     write_number(&mut head, indices.len() as u64);
     for index in indices {
         write_text(&mut head, index.as_str());
@@ -87,7 +91,10 @@ pub fn encode(batch: &Batch) -> Option<(NonZeroU32, Payload)> {
 /// # Errors
 /// The payload is of a newer form or malformed.
 pub fn decode(payload: Bytes) -> Result<Batch, DecodeError> {
-    let mut cursor = Cursor { bytes: &payload, at: 0 };
+    let mut cursor = Cursor {
+        bytes: &payload,
+        at: 0,
+    };
     let version = cursor.byte()?;
     if version != VERSION {
         return match version {
@@ -97,6 +104,7 @@ pub fn decode(payload: Bytes) -> Result<Batch, DecodeError> {
     }
     let received = cursor.timestamp()?;
     let source: Arc<str> = Arc::from(cursor.text()?);
+    let checkpoint = read_checkpoint(&mut cursor)?;
     let indices = read_indices(&mut cursor)?;
     let count = cursor.count(EVENT_BYTES_MIN)?;
     let mut events = Vec::with_capacity(count);
@@ -108,19 +116,34 @@ pub fn decode(payload: Bytes) -> Result<Batch, DecodeError> {
 
     let mut at = cursor.at;
     for (event, length) in events.iter_mut().zip(source_lengths) {
-        let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length));
+        let end = usize::try_from(length)
+            .ok()
+            .and_then(|length| at.checked_add(length));
         match end.filter(|end| *end <= payload.len()) {
             Some(end) => {
                 event.source = payload.slice(at..end);
                 at = end;
             }
-            None => return Err(DecodeError::Malformed { at, what: "sources end early" }),
+            None => {
+                return Err(DecodeError::Malformed {
+                    at,
+                    what: "sources end early",
+                });
+            }
         }
     }
     if at != payload.len() {
-        return Err(DecodeError::Malformed { at, what: "bytes behind the last source" });
+        return Err(DecodeError::Malformed {
+            at,
+            what: "bytes behind the last source",
+        });
     }
-    Ok(Batch { source, received, events })
+    Ok(Batch {
+        source,
+        received,
+        events,
+        checkpoint,
+    })
 }
 
 fn write_event(bytes: &mut Vec<u8>, index: usize, event: &Event) {
@@ -138,6 +161,26 @@ fn write_event(bytes: &mut Vec<u8>, index: usize, event: &Event) {
         write_text(bytes, id);
     }
     write_number(bytes, event.source.len() as u64);
+}
+
+fn write_checkpoint(bytes: &mut Vec<u8>, checkpoint: Option<&[u8]>) {
+    match checkpoint {
+        None => bytes.push(0),
+        Some(checkpoint) => {
+            write_number(bytes, checkpoint.len() as u64 + 1);
+            bytes.extend_from_slice(checkpoint);
+        }
+    }
+}
+
+fn read_checkpoint(cursor: &mut Cursor<'_>) -> Result<Option<Bytes>, DecodeError> {
+    let Some(length) = cursor.number()?.checked_sub(1) else {
+        return Ok(None);
+    };
+    let length = usize::try_from(length)
+        .map_err(|_| cursor.malformed("checkpoint above what there is room for"))?;
+    // Copied: a source keeps it long after the record.
+    Ok(Some(Bytes::copy_from_slice(cursor.take(length)?)))
 }
 
 fn write_text(bytes: &mut Vec<u8>, text: &str) {
@@ -273,60 +316,69 @@ mod tests {
             Just(Operation::Displace)
         ];
         let id = proptest::option::of(".{0,300}");
-        (index, id, any::<i64>(), operation, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(
-            |(index, id, nanos, operation, source)| Event {
+        (
+            index,
+            id,
+            any::<i64>(),
+            operation,
+            proptest::collection::vec(any::<u8>(), 0..300),
+        )
+            .prop_map(|(index, id, nanos, operation, source)| Event {
                 index: IndexName::parse(&index).unwrap(),
                 id: id.map(Box::from),
                 timestamp: Timestamp::from_nanos(nanos),
                 operation,
                 source: Bytes::from(source),
-            },
-        )
+            })
     }
 
     fn any_batch() -> impl Strategy<Value = Batch> {
         let events = proptest::collection::vec(any_event(), 1..20);
-        (".{0,20}", any::<i64>(), events).prop_map(|(source, nanos, events)| Batch {
-            source: Arc::from(source),
-            received: Timestamp::from_nanos(nanos),
-            events,
-        })
+        let checkpoint = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20));
+        (".{0,20}", any::<i64>(), events, checkpoint).prop_map(
+            |(source, nanos, events, checkpoint)| Batch {
+                source: Arc::from(source),
+                received: Timestamp::from_nanos(nanos),
+                events,
+                checkpoint: checkpoint.map(Bytes::from),
+            },
+        )
     }
 
     #[test]
     fn a_batch_without_events_needs_no_record() {
-        let batch = Batch {
-            source: Arc::from("nginx"),
-            received: Timestamp::from_nanos(1),
-            events: Vec::new(),
-        };
+        let batch = Batch::new(Arc::from("nginx"), Timestamp::from_nanos(1), Vec::new());
         assert!(encode(&batch).is_none());
     }
 
     #[test]
     fn sources_are_slices_of_the_record() {
         let source = Bytes::from_static(b"{\"message\":\"started\"}");
-        let batch = Batch {
-            source: Arc::from("nginx"),
-            received: Timestamp::from_nanos(1),
-            events: vec![Event::create(
-                IndexName::default_index(),
-                Timestamp::from_nanos(2),
-                source.clone(),
-            )],
-        };
+        let events = vec![Event::create(
+            IndexName::default_index(),
+            Timestamp::from_nanos(2),
+            source.clone(),
+        )];
+        let batch = Batch::new(Arc::from("nginx"), Timestamp::from_nanos(1), events);
         let (_, payload) = encode(&batch).unwrap();
         assert_eq!(payload.parts().last().unwrap().as_ptr(), source.as_ptr());
 
         let record = joined(&payload);
         let decoded = decode(record.clone()).unwrap();
         assert_eq!(decoded, batch);
-        assert!(record.as_ptr_range().contains(&decoded.events[0].source.as_ptr()));
+        assert!(
+            record
+                .as_ptr_range()
+                .contains(&decoded.events[0].source.as_ptr())
+        );
     }
 
     #[test]
     fn a_newer_form_is_told_from_a_malformed_one() {
-        assert_eq!(decode(Bytes::from_static(&[2, 0])), Err(DecodeError::NewerForm(2)));
+        assert_eq!(
+            decode(Bytes::from_static(&[2, 0])),
+            Err(DecodeError::NewerForm(2))
+        );
         let malformed = decode(Bytes::from_static(&[0])).unwrap_err();
         assert!(matches!(malformed, DecodeError::Malformed { .. }));
         assert_eq!(

@@ -60,7 +60,10 @@ fn what_was_acknowledged_survives_every_power_loss() {
         seen.unacknowledged_lost,
         seen.releases_of_segments,
     ];
-    assert!(troubles.iter().all(|count| *count >= cases / 10), "{seen:?}");
+    assert!(
+        troubles.iter().all(|count| *count >= cases / 10),
+        "{seen:?}"
+    );
 }
 
 /// How often what happened.
@@ -104,6 +107,9 @@ struct Case {
     random: Random,
     disk: ModelDisk,
     settings: Settings,
+    /// All records of a case are this long, or of any length where it is 0: then what was left behind by one group
+    /// fits exactly behind the records of the next, and shows where it was not cut off.
+    payload_bytes: u64,
     /// Every record by the number in its payload.
     fates: BTreeMap<u64, (u32, Fate)>,
     released: Position,
@@ -118,14 +124,20 @@ impl Case {
     fn run(seed: u64) -> Seen {
         let mut random = Random::new(seed);
         let segment_bytes = 100 + random.below(4000);
-        let disk = ModelDisk::new(random.next());
+        let disk = ModelDisk::new(random.number());
         disk.set_can_reserve(!random.once_in(3));
         let max_size_bytes = match random.below(3) {
             0 => 4 * segment_bytes + random.below(20_000),
             _ => 1 << 30,
         };
+        let payload_bytes = if random.once_in(2) {
+            1 + random.below(200)
+        } else {
+            0
+        };
         let mut case = Case {
             random,
+            payload_bytes,
             disk,
             settings: Settings {
                 dir: Path::new(DIR).to_owned(),
@@ -145,7 +157,7 @@ impl Case {
             case.step();
         }
         case.disk.set_capacity(None);
-        case.disk.fail_sync_after(None);
+        case.disk.heal();
         case.lose_power();
         case.start();
         case.seen
@@ -159,7 +171,10 @@ impl Case {
             27..29 => self.kill(),
             29 => self.close(),
             30..33 => self.disk.die_after(1 + self.random.below(12)),
-            33..35 => self.disk.fail_sync_after(Some(self.random.below(4))),
+            33 => self
+                .disk
+                .fail_syncs(self.random.below(4), 1 + self.random.below(3)),
+            34 => self.disk.fail_sync_and_die(self.random.below(4)),
             35..37 => {
                 let room = self.random.below(6000);
                 self.disk.set_capacity(Some(self.disk.used_bytes() + room));
@@ -187,8 +202,11 @@ impl Case {
         let mut group = Vec::new();
         let mut waiting = Vec::new();
         for _ in 0..1 + self.random.below(5) {
-            let number = self.fates.len() as u64;
-            let count = 1 + self.random.below(9) as u32;
+            let number = self.fates.len() as u64 | self.payload_bytes << 32;
+            let count = match self.payload_bytes {
+                0 => 1 + self.random.below(9) as u32,
+                _ => 1,
+            };
             self.fates.insert(number, (count, Fate::Unknown));
             let count = NonZeroU32::new(count).unwrap();
             let (append, answered) = Append::new(Kind::Events, count, payload_of(number));
@@ -216,7 +234,9 @@ impl Case {
         let Some(writer) = &self.writer else { return };
         let end = writer.shared.end();
         let left = end.0 - self.released.0.min(end.0);
-        self.released = self.released.max(Position(self.released.0 + self.random.below(left + 1)));
+        self.released = self
+            .released
+            .max(Position(self.released.0 + self.random.below(left + 1)));
         self.at_least = self.at_least.max(self.released);
         let segments_before = writer.shared.status().segment_count;
         writer.shared.release(self.released);
@@ -225,7 +245,10 @@ impl Case {
     }
 
     fn skip_positions(&mut self) {
-        let end = self.writer.as_ref().map_or(Position::ZERO, |writer| writer.shared.end());
+        let end = self
+            .writer
+            .as_ref()
+            .map_or(Position::ZERO, |writer| writer.shared.end());
         self.at_least = self.at_least.max(end.plus(self.random.below(20)));
         self.kill();
     }
@@ -275,25 +298,39 @@ impl Case {
                     _ => self.disk.lose_power(),
                 },
                 Err(Error::Io { .. }) => {
-                    self.disk.fail_sync_after(None);
+                    self.disk.heal();
                     self.disk.lose_power();
                 }
                 Err(error) => panic!("refused to start: {error}"),
             }
         };
         let status = writer.shared.status();
-        let lost: Vec<_> = status.damage.iter().filter(|damage| damage.cause != Cause::EndsEarly).collect();
+        let lost: Vec<_> = status
+            .damage
+            .iter()
+            .filter(|damage| damage.cause != Cause::EndsEarly)
+            .collect();
         assert!(lost.is_empty(), "nothing was damaged: {lost:?}");
-        assert!(status.end >= end_known, "positions went back: {} < {end_known}", status.end);
+        assert!(
+            status.end >= end_known,
+            "positions went back: {} < {end_known}",
+            status.end
+        );
+        assert!(status.end >= self.at_least, "positions went back");
         self.seen.torn_tails += u64::from(status.torn_tail_bytes > 0);
 
         let found = read_all(&mut Reader::new(writer.shared.clone(), Position::ZERO));
         self.judge(&found);
         self.live = Some(Reader::new(writer.shared.clone(), status.end));
         self.writer = Some(writer);
-        let report = verify_on(&self.disk, Path::new(DIR)).ok().filter(|_| !self.disk.is_dead());
+        let report = verify_on(&self.disk, Path::new(DIR))
+            .ok()
+            .filter(|_| !self.disk.is_dead());
         let is_clean = report.as_ref().is_none_or(|report| report.is_clean());
-        assert!(is_clean, "verify finds damage where there is none: {report:?}");
+        assert!(
+            is_clean,
+            "verify finds damage where there is none: {report:?}"
+        );
     }
 
     fn judge(&mut self, found: &[Record]) {
@@ -304,10 +341,15 @@ impl Case {
             end = record.end();
             let number = number_of(&record.payload);
             assert_eq!(self.fates[&number].0, record.count);
-            assert_eq!(positions.insert(number, record.first), None, "record {number} is there twice");
+            assert_eq!(
+                positions.insert(number, record.first),
+                None,
+                "record {number} is there twice"
+            );
         }
         for (number, (count, fate)) in &mut self.fates {
-            let is_released = |position: Position| position.plus(u64::from(*count)) <= self.released;
+            let is_released =
+                |position: Position| position.plus(u64::from(*count)) <= self.released;
             match (*fate, positions.get(number)) {
                 (Fate::Stored(wanted), Some(found)) => assert_eq!(wanted, *found),
                 (Fate::Stored(wanted), None) => {
@@ -330,13 +372,19 @@ impl Case {
 
     /// The reader that follows sees what was acknowledged since the start, and nothing else.
     fn read_live(&mut self) {
-        let Some(live) = self.live.as_mut() else { return };
+        let Some(live) = self.live.as_mut() else {
+            return;
+        };
         if self.disk.is_dead() {
             return;
         }
         for record in read_all(live) {
             let number = number_of(&record.payload);
-            assert_eq!(self.fates[&number].1, Fate::Stored(record.first), "record {number}");
+            assert_eq!(
+                self.fates[&number].1,
+                Fate::Stored(record.first),
+                "record {number}"
+            );
         }
     }
 }
@@ -352,15 +400,17 @@ fn read_all(reader: &mut Reader) -> Vec<Record> {
     }
 }
 
-/// A payload that can be told from every other one, and from a part of itself.
+/// A payload that can be told from every other one, and from a part of itself. The upper half of the number is its
+/// length, or 0 for any.
 fn payload_of(number: u64) -> Payload {
     let mut random = Random::new(number);
-    let byte_len = match random.below(10) {
-        0 => random.below(3000),
-        1 => 0,
-        _ => random.below(200),
+    let byte_len = match (number >> 32, random.below(10)) {
+        (0, 0) => random.below(3000),
+        (0, 1) => 0,
+        (0, _) => random.below(200),
+        (fixed, _) => fixed,
     };
-    let rest: Vec<u8> = (0..byte_len).map(|_| random.next() as u8).collect();
+    let rest: Vec<u8> = (0..byte_len).map(|_| random.number() as u8).collect();
     Payload::from(vec![
         Bytes::copy_from_slice(&number.to_le_bytes()),
         Bytes::from(rest),
@@ -371,6 +421,10 @@ fn number_of(payload: &Bytes) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&payload[..8]);
     let number = u64::from_le_bytes(number);
-    assert_eq!(payload, &payload_of(number).parts().concat(), "record {number} is not whole");
+    assert_eq!(
+        payload,
+        &payload_of(number).parts().concat(),
+        "record {number} is not whole"
+    );
     number
 }

@@ -2,15 +2,14 @@
 //! other.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use event::Position;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::{Error, Kind, Payload};
-use std::num::NonZeroU32;
-use std::sync::Arc;
 
 /// One place in the queue. Every append takes at least one, so their number is bounded together with their bytes.
 const PLACE_BYTES: usize = 4 << 10;
@@ -45,7 +44,11 @@ pub(crate) struct Append {
 
 impl Append {
     /// An append and where its answer will come.
-    pub fn new(kind: Kind, count: NonZeroU32, payload: Payload) -> (Append, oneshot::Receiver<Result<Position, Error>>) {
+    pub fn new(
+        kind: Kind,
+        count: NonZeroU32,
+        payload: Payload,
+    ) -> (Append, oneshot::Receiver<Result<Position, Error>>) {
         let (answer, answered) = oneshot::channel();
         let append = Append {
             kind,
@@ -68,8 +71,14 @@ impl Append {
         for part in self.payload.parts() {
             hasher.update(part);
         }
-        let payload_bytes = u32::try_from(self.payload.byte_len()).expect("large payloads are refused before");
-        RecordHeader::of_payload(self.kind, self.count.get(), payload_bytes, hasher.finalize())
+        let payload_bytes =
+            u32::try_from(self.payload.byte_len()).expect("large payloads are refused before");
+        RecordHeader::of_payload(
+            self.kind,
+            self.count.get(),
+            payload_bytes,
+            hasher.finalize(),
+        )
     }
 
     /// Answers it. Nobody may be waiting any more.
@@ -95,7 +104,11 @@ impl Queue {
     /// # Errors
     /// The queue is closed.
     pub async fn push(&self, mut append: Append) -> Result<(), Error> {
-        let places = append.payload.byte_len().div_ceil(PLACE_BYTES).clamp(1, PLACES);
+        let places = append
+            .payload
+            .byte_len()
+            .div_ceil(PLACE_BYTES)
+            .clamp(1, PLACES);
         let places = self.places.clone().acquire_many_owned(places as u32).await;
         append._places = Some(places.map_err(|_| Error::Closed)?);
         let mut state = self.lock();
@@ -114,7 +127,10 @@ impl Queue {
             if state.is_closed {
                 return None;
             }
-            state = self.arrived.wait(state).expect("no holder of this lock panics");
+            state = self
+                .arrived
+                .wait(state)
+                .expect("no holder of this lock panics");
         }
         let mut bytes = 0;
         let mut count = 0;

@@ -62,7 +62,10 @@ impl Reader {
                 }
                 continue;
             }
-            let next = self.shared.view_behind(view.serial).filter(|_| view.is_finished);
+            let next = self
+                .shared
+                .view_behind(view.serial)
+                .filter(|_| view.is_finished);
             let Some(next) = next else {
                 // What is missing before the end stays missing.
                 self.position = self.position.max(view.end);

@@ -137,7 +137,12 @@ pub struct RecordHeader {
 
 impl RecordHeader {
     /// The header of a record that holds `payload_bytes` bytes.
-    pub fn of_payload(kind: Kind, count: u32, payload_bytes: u32, payload_crc: u32) -> RecordHeader {
+    pub fn of_payload(
+        kind: Kind,
+        count: u32,
+        payload_bytes: u32,
+        payload_crc: u32,
+    ) -> RecordHeader {
         RecordHeader {
             payload_bytes,
             payload_crc,
@@ -180,7 +185,10 @@ impl RecordHeader {
 
     /// Reads a header of the segment that begins at `segment_first`; `None` when these bytes are none, or when its
     /// parts cannot be true together.
-    pub fn decode(bytes: &[u8; RECORD_HEADER_BYTES], segment_first: Position) -> Option<RecordHeader> {
+    pub fn decode(
+        bytes: &[u8; RECORD_HEADER_BYTES],
+        segment_first: Position,
+    ) -> Option<RecordHeader> {
         let is_whole =
             bytes[0..4] == RECORD_MARK && u32_at(bytes, 4) == record_crc(bytes, segment_first);
         if !is_whole {
@@ -288,7 +296,11 @@ mod tests {
         for at in 0..bytes.len() {
             let mut flipped = bytes;
             flipped[at] ^= 1;
-            assert_eq!(RecordHeader::decode(&flipped, Position(900)), None, "byte {at}");
+            assert_eq!(
+                RecordHeader::decode(&flipped, Position(900)),
+                None,
+                "byte {at}"
+            );
         }
     }
 
@@ -326,16 +338,38 @@ mod tests {
     #[test]
     fn headers_that_contradict_themselves_are_refused_even_with_a_right_checksum() {
         let wrong = [
-            RecordHeader { group_first: Position(1001), ..header() },
-            RecordHeader { count: 0, ..header() },
-            RecordHeader { kind_byte: END_MARK_BYTE, ..header() },
-            RecordHeader { first: Position(POSITION_LIMIT), ..header() },
-            RecordHeader { first: Position(u64::MAX), ..header() },
-            RecordHeader { payload_bytes: RECORD_BYTES_MAX as u32 + 1, ..header() },
+            RecordHeader {
+                group_first: Position(1001),
+                ..header()
+            },
+            RecordHeader {
+                count: 0,
+                ..header()
+            },
+            RecordHeader {
+                kind_byte: END_MARK_BYTE,
+                ..header()
+            },
+            RecordHeader {
+                first: Position(POSITION_LIMIT),
+                ..header()
+            },
+            RecordHeader {
+                first: Position(u64::MAX),
+                ..header()
+            },
+            RecordHeader {
+                payload_bytes: RECORD_BYTES_MAX as u32 + 1,
+                ..header()
+            },
         ];
         for header in wrong {
             let bytes = header.encode(Position(900));
-            assert_eq!(RecordHeader::decode(&bytes, Position(900)), None, "{header:?}");
+            assert_eq!(
+                RecordHeader::decode(&bytes, Position(900)),
+                None,
+                "{header:?}"
+            );
         }
     }
 

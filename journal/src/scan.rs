@@ -92,11 +92,6 @@ impl Scanner {
         self.end = end;
     }
 
-    /// Where the last whole record ended.
-    pub fn expected(&self) -> Position {
-        self.expected
-    }
-
     /// The next whole record; `None` at the end.
     ///
     /// # Errors
@@ -141,7 +136,10 @@ impl Scanner {
             first: self.expected,
             events_lost: header.first.0 - self.expected.0,
         });
-        let mut payload = self.buffer.split_to(header.record_bytes() as usize).freeze();
+        let mut payload = self
+            .buffer
+            .split_to(header.record_bytes() as usize)
+            .freeze();
         self.offset += header.record_bytes();
         self.expected = header.end();
         Found {

@@ -66,7 +66,9 @@ pub(crate) fn create_durably(
         return Err(failed(error));
     }
     let dir = path.parent().unwrap_or(Path::new("."));
-    file_system.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+    file_system
+        .sync_dir(dir)
+        .map_err(|error| Error::io("sync", dir, error))?;
     Ok(file)
 }
 
@@ -109,7 +111,12 @@ impl ActiveSegment {
     }
 
     /// Goes on with one that was found at open; all of its `durable_bytes` are whole and durable.
-    pub fn resume(file: Arc<dyn File>, path: PathBuf, first: Position, durable_bytes: u64) -> ActiveSegment {
+    pub fn resume(
+        file: Arc<dyn File>,
+        path: PathBuf,
+        first: Position,
+        durable_bytes: u64,
+    ) -> ActiveSegment {
         ActiveSegment {
             file,
             path,
@@ -199,7 +206,10 @@ mod tests {
     fn a_segment_is_known_by_its_name() {
         let path = path_of(Path::new("journal"), Position(1234));
         assert_eq!(path, Path::new("journal/00000000000000001234.journal"));
-        assert_eq!(first_of("00000000000000001234.journal"), Some(Position(1234)));
+        assert_eq!(
+            first_of("00000000000000001234.journal"),
+            Some(Position(1234))
+        );
         for name in [
             "1234.journal",
             "0000000000000000+234.journal",

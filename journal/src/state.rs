@@ -125,7 +125,10 @@ impl Shared {
             bytes: state.bytes(),
             bytes_max: self.bytes_max,
             segment_count: state.segments.len(),
-            first: state.segments.front().map_or(state.end, |segment| segment.first),
+            first: state
+                .segments
+                .front()
+                .map_or(state.end, |segment| segment.first),
             end: state.end,
             damage: state.damage.clone(),
             torn_tail_bytes: state.torn_tail_bytes,
@@ -135,7 +138,11 @@ impl Shared {
     /// A new segment exists, durably. It replaces an empty one of the same first position.
     pub fn add_segment(&self, first: Position, path: &Path) {
         let mut state = self.lock();
-        if state.segments.back().is_some_and(|last| last.first == first) {
+        if state
+            .segments
+            .back()
+            .is_some_and(|last| last.first == first)
+        {
             state.segments.pop_back();
         }
         let serial = state.next_serial;
@@ -182,7 +189,10 @@ impl Shared {
 
     /// Deletes whole segments below `before`, the oldest first. Blocks.
     pub fn release(&self, before: Position) {
-        let _one_at_a_time = self.releasing.lock().expect("no holder of this lock panics");
+        let _one_at_a_time = self
+            .releasing
+            .lock()
+            .expect("no holder of this lock panics");
         {
             let mut state = self.lock();
             state.released = state.released.max(before);
@@ -197,7 +207,11 @@ impl Shared {
                 return;
             }
             let mut state = self.lock();
-            if state.segments.front().is_some_and(|oldest| oldest.serial == serial) {
+            if state
+                .segments
+                .front()
+                .is_some_and(|oldest| oldest.serial == serial)
+            {
                 state.segments.pop_front();
             }
         }
@@ -220,21 +234,29 @@ impl Shared {
     /// The segment with this serial number; `None` when it is gone.
     pub fn view(&self, serial: u64) -> Option<View> {
         let state = self.lock();
-        let at = state.segments.iter().position(|segment| segment.serial == serial)?;
+        let at = state
+            .segments
+            .iter()
+            .position(|segment| segment.serial == serial)?;
         state.view_at(at)
     }
 
     /// The first segment behind the one with this serial number.
     pub fn view_behind(&self, serial: u64) -> Option<View> {
         let state = self.lock();
-        let at = state.segments.iter().position(|segment| segment.serial > serial)?;
+        let at = state
+            .segments
+            .iter()
+            .position(|segment| segment.serial > serial)?;
         state.view_at(at)
     }
 
     /// The segment that holds `position`, or the first one behind it.
     pub fn view_of(&self, position: Position) -> Option<View> {
         let state = self.lock();
-        let behind = state.segments.partition_point(|segment| segment.first <= position);
+        let behind = state
+            .segments
+            .partition_point(|segment| segment.first <= position);
         state.view_at(behind.saturating_sub(1))
     }
 

@@ -96,7 +96,10 @@ impl Survey {
         let names = file_system
             .file_names(dir)
             .map_err(|error| Error::io("list", dir, error))?;
-        let mut firsts: Vec<Position> = names.iter().filter_map(|name| segment::first_of(name)).collect();
+        let mut firsts: Vec<Position> = names
+            .iter()
+            .filter_map(|name| segment::first_of(name))
+            .collect();
         firsts.sort_unstable();
         let mut segments = Vec::with_capacity(firsts.len());
         for first in firsts {
@@ -106,7 +109,9 @@ impl Survey {
             let limit = segments.get(at + 1).map(|next| next.previous_end);
             segments[at].scan(file_system, limit.unwrap_or(Position(u64::MAX)))?;
         }
-        let torn_tail_bytes = segments.last_mut().map_or(0, SurveyedSegment::cut_torn_tail);
+        let torn_tail_bytes = segments
+            .last_mut()
+            .map_or(0, SurveyedSegment::cut_torn_tail);
         let mut damage = Vec::new();
         for (at, segment) in segments.iter().enumerate() {
             segment.add_damage(segments.get(at + 1), &mut damage);
@@ -133,14 +138,22 @@ impl Survey {
 }
 
 impl SurveyedSegment {
-    fn begin(file_system: &dyn FileSystem, dir: &Path, first: Position) -> Result<SurveyedSegment, Error> {
+    fn begin(
+        file_system: &dyn FileSystem,
+        dir: &Path,
+        first: Position,
+    ) -> Result<SurveyedSegment, Error> {
         let path = segment::path_of(dir, first);
         let failed = |error| Error::io("open", &path, error);
         let file = file_system.open_to_read(&path).map_err(failed)?;
         let file_bytes = file.byte_len().map_err(failed)?;
         let header = read_segment_header(&*file, &path, first)?;
         Ok(SurveyedSegment {
-            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             path,
             first,
             has_header: header.is_some(),
@@ -162,7 +175,8 @@ impl SurveyedSegment {
         let file = file_system
             .open_to_read(&self.path)
             .map_err(|error| Error::io("open", &self.path, error))?;
-        let mut scanner = Scanner::new(file, self.path.clone(), self.first, self.file_bytes).with_limit(limit);
+        let mut scanner =
+            Scanner::new(file, self.path.clone(), self.first, self.file_bytes).with_limit(limit);
         while let Some(found) = scanner.next()? {
             self.take_record(found);
         }
@@ -245,7 +259,11 @@ impl SurveyedSegment {
                 bytes,
                 first: self.end,
                 events_lost,
-                cause: if bytes > 0 { Cause::Changed } else { Cause::Missing },
+                cause: if bytes > 0 {
+                    Cause::Changed
+                } else {
+                    Cause::Missing
+                },
             });
         }
     }

@@ -94,7 +94,9 @@ fn report_of(survey: &Survey) -> Report {
         records: segments.iter().map(|segment| segment.records).sum(),
         events: segments.iter().map(|segment| segment.events).sum(),
         bytes: segments.iter().map(|segment| segment.file_bytes).sum(),
-        first: segments.first().map_or(Position::ZERO, |segment| segment.first),
+        first: segments
+            .first()
+            .map_or(Position::ZERO, |segment| segment.first),
         end: survey.end(),
         damage: survey.damage.clone(),
         torn_tail_bytes: survey.torn_tail_bytes,
@@ -110,7 +112,13 @@ fn rewrite(
     let failed = |error| Error::io("open", &segment.path, error);
     let file = file_system.open_to_read(&segment.path).map_err(failed)?;
     if !segment.has_header {
-        set_aside(file_system, &file, segment, 0, segment.file_bytes.min(SEGMENT_HEADER_BYTES as u64))?;
+        set_aside(
+            file_system,
+            &file,
+            segment,
+            0,
+            segment.file_bytes.min(SEGMENT_HEADER_BYTES as u64),
+        )?;
     }
     let header = SegmentHeader {
         version: FORMAT_VERSION,
@@ -142,7 +150,12 @@ fn copy_records(
 ) -> Result<(), Error> {
     let failed = |error| Error::io("write", &segment.path, error);
     // The survey says where the whole records end, so none beyond is met here.
-    let mut scanner = Scanner::new(file.clone(), segment.path.clone(), segment.first, segment.valid_bytes);
+    let mut scanner = Scanner::new(
+        file.clone(),
+        segment.path.clone(),
+        segment.first,
+        segment.valid_bytes,
+    );
     let mut offset = SEGMENT_HEADER_BYTES as u64;
     while let Some(found) = scanner.next()? {
         if let Some(hole) = &found.hole {
@@ -151,7 +164,9 @@ fn copy_records(
         let header = found.header.encode(segment.first);
         rewritten.write_all_at(&header, offset).map_err(failed)?;
         offset += header.len() as u64;
-        rewritten.write_all_at(&found.payload, offset).map_err(failed)?;
+        rewritten
+            .write_all_at(&found.payload, offset)
+            .map_err(failed)?;
         offset += found.payload.len() as u64;
     }
     let tail_bytes = segment.file_bytes - segment.valid_bytes;
@@ -174,7 +189,9 @@ fn set_aside(
         while copied < bytes {
             let mut chunk = vec![0; COPY_BYTES.min(bytes - copied) as usize];
             // What cannot be read stays blank.
-            let read = file.read_at(&mut chunk, offset + copied).unwrap_or(chunk.len());
+            let read = file
+                .read_at(&mut chunk, offset + copied)
+                .unwrap_or(chunk.len());
             if read == 0 {
                 break;
             }

@@ -82,12 +82,15 @@ impl Writer {
                 self.is_marked = true;
             }
             // Without it the next open takes the last group's damage for a torn tail: no promise depends on it.
-            Err(error) => tracing::warn!(%error, "cannot mark the journal as closed"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot mark the journal as closed");
+                let _ = active.cut_back();
+            }
         }
     }
 
     fn refuse_what_has_no_room(&mut self, group: Vec<Append>) -> Vec<Append> {
-        let wanted: u64 = group.iter().map(Append::record_bytes).sum();
+        let wanted = group_bytes(&group);
         let mut room = self.room();
         if wanted > room {
             self.give_up_released_segment();
@@ -122,7 +125,11 @@ impl Writer {
     }
 
     fn room(&self) -> u64 {
-        let header_bytes = if self.needs_new_segment() { SEGMENT_HEADER_BYTES } else { 0 };
+        let header_bytes = if self.needs_new_segment() {
+            SEGMENT_HEADER_BYTES
+        } else {
+            0
+        };
         self.bytes_max
             .saturating_sub(self.shared.bytes())
             .saturating_sub(header_bytes as u64)
@@ -137,7 +144,11 @@ impl Writer {
         if !is_released || !holds_bytes {
             return;
         }
-        let result = match self.active.as_ref().is_some_and(|active| !active.has_records()) {
+        let result = match self
+            .active
+            .as_ref()
+            .is_some_and(|active| !active.has_records())
+        {
             true => Ok(()),
             false => self.begin_segment(),
         };
@@ -150,8 +161,14 @@ impl Writer {
     /// Answers the position of the group's first event.
     fn store(&mut self, group: &[Append]) -> Result<Position, Error> {
         let first = self.shared.end();
-        let events: u64 = group.iter().map(|append| u64::from(append.count.get())).sum();
-        let end = first.0.checked_add(events).filter(|end| *end <= POSITION_LIMIT);
+        let events: u64 = group
+            .iter()
+            .map(|append| u64::from(append.count.get()))
+            .sum();
+        let end = first
+            .0
+            .checked_add(events)
+            .filter(|end| *end <= POSITION_LIMIT);
         let end = Position(end.ok_or(Error::OutOfPositions {
             next: first.0,
             max: POSITION_LIMIT - 1,
@@ -162,10 +179,12 @@ impl Writer {
         let Some(active) = self.active.as_mut() else {
             return Err(Error::Closed);
         };
-        let bytes: u64 = group.iter().map(Append::record_bytes).sum();
+        let bytes = group_bytes(group);
         // Nothing is written yet, so nothing is to be undone.
         let path = active.path().to_owned();
-        active.reserve(bytes).map_err(|error| Error::io("write", &path, error))?;
+        active
+            .reserve(bytes)
+            .map_err(|error| Error::io("write", &path, error))?;
         if let Err(error) = write_records(active, group, first) {
             self.undo_write(&error);
             return Err(Error::io("write", &path, error));
@@ -183,9 +202,9 @@ impl Writer {
     }
 
     fn needs_new_segment(&self) -> bool {
-        self.active
-            .as_ref()
-            .is_none_or(|active| active.has_records() && active.durable_bytes() >= self.segment_bytes)
+        self.active.as_ref().is_none_or(|active| {
+            active.has_records() && active.durable_bytes() >= self.segment_bytes
+        })
     }
 
     /// Everything in the last segment is durable, or abandoned: the new one's beginning says where it ends.
@@ -194,7 +213,12 @@ impl Writer {
         if let Some(active) = self.active.as_mut() {
             active.finish();
         }
-        let active = ActiveSegment::create(self.shared.file_system(), &self.dir, first, self.records_end)?;
+        let active = ActiveSegment::create(
+            self.shared.file_system(),
+            &self.dir,
+            first,
+            self.records_end,
+        )?;
         self.shared.add_segment(first, active.path());
         self.is_marked = true;
         self.active = Some(active);
@@ -222,6 +246,10 @@ impl Writer {
     }
 }
 
+fn group_bytes(group: &[Append]) -> u64 {
+    group.iter().map(Append::record_bytes).sum()
+}
+
 fn answer_all(group: Vec<Append>, first: Position) {
     let mut position = first;
     for append in group {
@@ -231,11 +259,15 @@ fn answer_all(group: Vec<Append>, first: Position) {
     }
 }
 
-fn write_records(active: &ActiveSegment, group: &[Append], group_first: Position) -> io::Result<()> {
+fn write_records(
+    active: &ActiveSegment,
+    group: &[Append],
+    group_first: Position,
+) -> io::Result<()> {
     let mut write = GroupWrite {
         active,
         offset: active.durable_bytes(),
-        buffer: Vec::with_capacity(WRITE_BYTES),
+        buffer: Vec::with_capacity(WRITE_BYTES.min(group_bytes(group) as usize)),
     };
     let mut first = group_first;
     for append in group {

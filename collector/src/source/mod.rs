@@ -1,5 +1,6 @@
 //! Where events enter, one file or folder per protocol.
 
+pub mod checkpoint;
 pub mod elastic_bulk;
 pub mod file;
 pub mod otlp;
@@ -58,11 +59,7 @@ impl Intake {
                 outcomes: Vec::new(),
             });
         }
-        let batch = Batch {
-            source: Arc::clone(&self.source),
-            received,
-            events,
-        };
+        let batch = Batch::new(Arc::clone(&self.source), received, events);
         let (append, ledger) = (Arc::clone(&self.append), Arc::clone(&self.ledger));
         let task = tokio::spawn(async move {
             let event_count = batch.events.len() as u64;
@@ -122,10 +119,6 @@ mod fake {
     }
 
     impl FakeJournal {
-        pub fn context(self: &Arc<FakeJournal>) -> PushContext {
-            self.context_with(Settings::default())
-        }
-
         pub fn context_with(self: &Arc<FakeJournal>, bodies: Settings) -> PushContext {
             let cpu = CpuPermits::new(2);
             PushContext {

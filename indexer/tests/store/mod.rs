@@ -47,11 +47,7 @@ impl Store {
 
     pub fn add(&mut self, events: Vec<Event>) {
         let count = events.len() as u64;
-        let batch = Batch {
-            source: "test".into(),
-            received: time(NOW),
-            events,
-        };
+        let batch = Batch::new("test".into(), time(NOW), events);
         self.indexer.apply(self.next, &batch).unwrap();
         self.next = self.next.plus(count);
     }

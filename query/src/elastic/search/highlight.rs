@@ -85,7 +85,9 @@ impl Highlight {
             };
             fields.push(HighlightField {
                 name: path_regex(name).ok_or_else(|| {
-                    ElasticError::illegal_argument(format!("[highlight] pattern [{name}] is too large"))
+                    ElasticError::illegal_argument(format!(
+                        "[highlight] pattern [{name}] is too large"
+                    ))
                 })?,
                 pre_tag: tag("pre_tags", "<em>"),
                 post_tag: tag("post_tags", "</em>"),
@@ -249,11 +251,7 @@ fn add_marks(filter: &Filter, paths: Option<&[String]>, marks: &mut Vec<Mark>) {
                 marks.extend(mark(leaf, paths));
             }
         }
-        Filter::All
-        | Filter::None
-        | Filter::Not(_)
-        | Filter::During(_)
-        | Filter::Index(_) => {}
+        Filter::All | Filter::None | Filter::Not(_) | Filter::During(_) | Filter::Index(_) => {}
     }
 }
 
@@ -356,20 +354,44 @@ mod tests {
         let source = r#"{"message":"GET /api: Connection refused","level":"error","tags":["a refused","b"],"n":{"code":500}}"#;
         let all = json!({"*": {}});
         let cases = [
-            ("refused", r#"{"message":"GET /api: Connection [refused]","tags":["a [refused]"]}"#),
-            ("\"connection refused\"", r#"{"message":"GET /api: [Connection] [refused]"}"#),
-            ("message:conn*", r#"{"message":"GET /api: [Connection] refused"}"#),
-            ("conection~", r#"{"message":"GET /api: [Connection] refused"}"#),
+            (
+                "refused",
+                r#"{"message":"GET /api: Connection [refused]","tags":["a [refused]"]}"#,
+            ),
+            (
+                "\"connection refused\"",
+                r#"{"message":"GET /api: [Connection] [refused]"}"#,
+            ),
+            (
+                "message:conn*",
+                r#"{"message":"GET /api: [Connection] refused"}"#,
+            ),
+            (
+                "conection~",
+                r#"{"message":"GET /api: [Connection] refused"}"#,
+            ),
             ("level.keyword:error", r#"{"level":"[error]"}"#),
             ("n.code:500", r#"{"n.code":"[500]"}"#),
-            ("message:refused AND NOT level:error", r#"{"message":"GET /api: Connection [refused]"}"#),
-            ("m\\*:get", r#"{"message":"[GET] /api: Connection refused"}"#),
-            ("/re.*/", r#"{"message":"GET /api: Connection [refused]","tags":["a [refused]"]}"#),
+            (
+                "message:refused AND NOT level:error",
+                r#"{"message":"GET /api: Connection [refused]"}"#,
+            ),
+            (
+                "m\\*:get",
+                r#"{"message":"[GET] /api: Connection refused"}"#,
+            ),
+            (
+                "/re.*/",
+                r#"{"message":"GET /api: Connection [refused]","tags":["a [refused]"]}"#,
+            ),
             ("nothing", ""),
             ("*", ""),
         ];
         for (query, expected) in cases {
-            let expected = expected.replace(r#":"GET /api: Connection [refused]""#, r#":["GET /api: Connection [refused]"]"#);
+            let expected = expected.replace(
+                r#":"GET /api: Connection [refused]""#,
+                r#":["GET /api: Connection [refused]"]"#,
+            );
             let written = write(query, all.clone(), source);
             let normal = |text: &str| -> Value {
                 match text {
@@ -387,7 +409,10 @@ mod tests {
             };
             assert_eq!(normal(&written), normal(&expected), "{query}");
         }
-        assert_eq!(write("refused", json!({"tags": {}}), source), r#"{"tags":["a [refused]"]}"#);
+        assert_eq!(
+            write("refused", json!({"tags": {}}), source),
+            r#"{"tags":["a [refused]"]}"#
+        );
     }
 
     #[test]

@@ -47,9 +47,12 @@ impl HitFields {
             let (name, format) = match entry {
                 Value::String(name) => (name.as_str(), None),
                 Value::Object(options) => (
-                    options.get("field").and_then(Value::as_str).ok_or_else(|| {
-                        ElasticError::illegal_argument("[fields] requires 'field'")
-                    })?,
+                    options
+                        .get("field")
+                        .and_then(Value::as_str)
+                        .ok_or_else(|| {
+                            ElasticError::illegal_argument("[fields] requires 'field'")
+                        })?,
                     options.get("format").and_then(Value::as_str),
                 ),
                 other => {
@@ -165,7 +168,7 @@ impl Requested {
     /// The value as it is, or as a date where a format is asked for and the value is one.
     fn value(&self, raw: &RawValue) -> Vec<u8> {
         let as_date = || {
-            let format = self.format.as_ref()?;
+            self.format.as_ref()?;
             let text = match serde_json::from_str::<Value>(raw.get()).ok()? {
                 Value::String(text) => text,
                 Value::Number(number) => number.to_string(),
@@ -225,10 +228,17 @@ mod tests {
     #[test]
     fn values_come_in_arrays_under_dotted_names() {
         let source = r#"{"@timestamp":1,"a":{"b":[1,[2.50,null]]},"l":[{"c":"x"},{"c":"y"}],"n":null,"a.b":true}"#;
-        let all = r#"{"@timestamp":["2026-11-23T10:00:00.123Z"],"a.b":[1,2.50,true],"l.c":["x","y"]}"#;
+        let all =
+            r#"{"@timestamp":["2026-11-23T10:00:00.123Z"],"a.b":[1,2.50,true],"l.c":["x","y"]}"#;
         assert_eq!(write(&[json!(["*"])], source), all);
-        assert_eq!(write(&[json!([{"field":"l.*"}])], source), r#"{"l.c":["x","y"]}"#);
-        assert_eq!(write(&[json!(["l.c.keyword"])], source), r#"{"l.c.keyword":["x","y"]}"#);
+        assert_eq!(
+            write(&[json!([{"field":"l.*"}])], source),
+            r#"{"l.c":["x","y"]}"#
+        );
+        assert_eq!(
+            write(&[json!(["l.c.keyword"])], source),
+            r#"{"l.c.keyword":["x","y"]}"#
+        );
         assert_eq!(write(&[json!(["nothing"])], source), "");
     }
 
@@ -239,10 +249,14 @@ mod tests {
             json!(["@timestamp"]),
         ];
         assert_eq!(
-            write(&grafana, r#"{"@timestamp":"2026-11-23T10:00:00.123456789Z"}"#),
+            write(
+                &grafana,
+                r#"{"@timestamp":"2026-11-23T10:00:00.123456789Z"}"#
+            ),
             r#"{"@timestamp":["2026-11-23T10:00:00.123456789Z"]}"#
         );
-        let formats = [json!([{"field":"at","format":"yyyy/MM/dd"},{"field":"m","format":"epoch_millis"}])];
+        let formats =
+            [json!([{"field":"at","format":"yyyy/MM/dd"},{"field":"m","format":"epoch_millis"}])];
         assert_eq!(
             write(&formats, r#"{"at":"2026-11-23","m":"no date"}"#),
             r#"{"at":["2026/11/23"],"m":["no date"]}"#

@@ -31,12 +31,7 @@ fn object(
     }
 }
 
-fn value(
-    raw: &RawValue,
-    path: &mut String,
-    depth: usize,
-    visit: &mut dyn FnMut(&str, &RawValue),
-) {
+fn value(raw: &RawValue, path: &mut String, depth: usize, visit: &mut dyn FnMut(&str, &RawValue)) {
     match raw.get().as_bytes().first() {
         Some(b'{') if depth < DEPTH_MAX => {
             if let Ok(document) = Document::parse(raw.get().as_bytes()) {

@@ -250,7 +250,9 @@ impl SearchService {
         };
         let mut request = SearchRequest::parse(body, params, &context)?;
         let plan = request.plan.clone();
-        let answer = self.execute(&resolved, plan, request.timeout.take()).await?;
+        let answer = self
+            .execute(&resolved, plan, request.timeout.take())
+            .await?;
         let is_partial = answer.timed_out || !answer.failures.is_empty();
         if is_partial && !request.allows_partial {
             return Err(all_failed(&answer.failures));

@@ -118,7 +118,14 @@ mod tests {
     fn a_broken_body_is_one_searchs_mistake_and_a_broken_header_the_requests() {
         let items = parse_text("{}\n{\"size\":\n{}\n{}\n").unwrap();
         assert!(items[0].body.is_err() && items[1].body.is_ok());
-        for body in ["{\n{}\n", "[]\n{}\n", "{}", "{\"index\":{}}\n{}\n", "", "\n\n"] {
+        for body in [
+            "{\n{}\n",
+            "[]\n{}\n",
+            "{}",
+            "{\"index\":{}}\n{}\n",
+            "",
+            "\n\n",
+        ] {
             assert!(parse_text(body).is_err(), "{body:?}");
         }
     }

@@ -15,7 +15,11 @@ pub(super) fn write_search(
     took: Duration,
     status: Option<u16>,
 ) -> Vec<u8> {
-    let source_bytes: usize = answer.hits.iter().map(|hit| hit.hit.source.len() + 256).sum();
+    let source_bytes: usize = answer
+        .hits
+        .iter()
+        .map(|hit| hit.hit.source.len() + 256)
+        .sum();
     let mut out = Vec::with_capacity(source_bytes + 1024);
     push(&mut out, &format!("{{\"took\":{}", took.as_millis()));
     push(&mut out, &format!(",\"timed_out\":{}", answer.timed_out));
@@ -83,7 +87,10 @@ fn write_shards(answer: &Answer, out: &mut Vec<u8>) {
 pub(super) fn shard_failure(failure: &crate::logs::execute::ShardFailure) -> ShardFailure {
     ShardFailure {
         index: failure.shard.clone(),
-        cause: Cause::new("no_shard_available_action_exception", failure.message.as_str()),
+        cause: Cause::new(
+            "no_shard_available_action_exception",
+            failure.message.as_str(),
+        ),
     }
 }
 

@@ -138,7 +138,9 @@ impl SearchRequest {
         let highlight = match body.get("highlight") {
             Some(value) => {
                 let own_query = value.get("highlight_query");
-                let own_query = own_query.map(|query| parse_dsl(query, context)).transpose()?;
+                let own_query = own_query
+                    .map(|query| parse_dsl(query, context))
+                    .transpose()?;
                 Highlight::parse(value, own_query.as_ref().unwrap_or(&query))?
             }
             None => None,

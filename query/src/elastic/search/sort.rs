@@ -345,31 +345,58 @@ mod tests {
     #[test]
     fn every_form_is_read_and_the_tiebreaker_goes_last() {
         let cases = [
-            (json!({"@timestamp":{"order":"desc","unmapped_type":"boolean"},"_doc":{"order":"desc"}}), vec!["-time", "-Position"]),
-            (json!([{"@timestamp":"asc"},{"_doc":"asc"}]), vec!["+time", "+Position"]),
-            (json!({"_doc":{"order":"desc"},"timestamp":{"order":"desc"}}), vec!["-timestamp", "-Position"]),
+            (
+                json!({"@timestamp":{"order":"desc","unmapped_type":"boolean"},"_doc":{"order":"desc"}}),
+                vec!["-time", "-Position"],
+            ),
+            (
+                json!([{"@timestamp":"asc"},{"_doc":"asc"}]),
+                vec!["+time", "+Position"],
+            ),
+            (
+                json!({"_doc":{"order":"desc"},"timestamp":{"order":"desc"}}),
+                vec!["-timestamp", "-Position"],
+            ),
             (json!(["_doc"]), vec!["+Position"]),
             (json!("level"), vec!["+level"]),
-            (json!(["_score", {"a.keyword":{"order":"DESC"}}]), vec!["-Nothing", "-a.keyword"]),
+            (
+                json!(["_score", {"a.keyword":{"order":"DESC"}}]),
+                vec!["-Nothing", "-a.keyword"],
+            ),
             (json!([]), vec!["-time"]),
         ];
         for (value, expected) in cases {
             assert_eq!(names(&Sort::parse(&value).unwrap()), expected, "{value}");
         }
-        assert_eq!(names(&Sort::parse_url("@timestamp:desc,b").unwrap()), ["-time", "+b"]);
+        assert_eq!(
+            names(&Sort::parse_url("@timestamp:desc,b").unwrap()),
+            ["-time", "+b"]
+        );
     }
 
     #[test]
     fn values_are_told_and_taken_back_in_the_order_of_the_request() {
         let sort = Sort::parse(&json!({"_doc":"desc","@timestamp":"desc"})).unwrap();
-        let after = sort.search_after(&json!([42, 1795428000123i64])).unwrap().unwrap();
-        assert_eq!(after, [SortValue::Integer(1795428000123), SortValue::Integer(42)]);
+        let after = sort
+            .search_after(&json!([42, 1795428000123i64]))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            after,
+            [SortValue::Integer(1795428000123), SortValue::Integer(42)]
+        );
         let mut out = Vec::new();
         sort.write(&after, &mut out);
         assert_eq!(out, b"[42,1795428000123]");
 
-        let sort = Sort::parse(&json!([{"@timestamp":{"order":"asc","format":"strict_date_optional_time"}}])).unwrap();
-        let after = sort.search_after(&json!(["2026-11-23T10:00:00.123Z"])).unwrap().unwrap();
+        let sort = Sort::parse(
+            &json!([{"@timestamp":{"order":"asc","format":"strict_date_optional_time"}}]),
+        )
+        .unwrap();
+        let after = sort
+            .search_after(&json!(["2026-11-23T10:00:00.123Z"]))
+            .unwrap()
+            .unwrap();
         assert_eq!(after, [SortValue::Integer(1795428000123)]);
         let mut out = Vec::new();
         sort.write(&after, &mut out);

@@ -205,7 +205,9 @@ impl SourceFilter {
 
 fn refuse(value: &Value) -> ElasticError {
     ElasticError::parsing(
-        format!("Expected one of [VALUE_BOOLEAN, START_OBJECT, START_ARRAY] in [_source], but found [{value}]"),
+        format!(
+            "Expected one of [VALUE_BOOLEAN, START_OBJECT, START_ARRAY] in [_source], but found [{value}]"
+        ),
         1,
         1,
     )
@@ -230,7 +232,8 @@ mod tests {
 
     #[test]
     fn documents_are_cut_by_path_and_the_rest_keeps_its_spelling() {
-        let source = r#"{"a":0.470,"b":{"c":1,"d":{"e":"x"}},"l":[{"c":1,"f":2},{"f":3},4],"b.z":5,"o":{}}"#;
+        let source =
+            r#"{"a":0.470,"b":{"c":1,"d":{"e":"x"}},"l":[{"c":1,"f":2},{"f":3},4],"b.z":5,"o":{}}"#;
         let cases = [
             (json!(true), source),
             (json!("a"), r#"{"a":0.470}"#),
@@ -239,13 +242,18 @@ mod tests {
             (json!("b.*"), r#"{"b":{"c":1,"d":{"e":"x"}},"b.z":5}"#),
             (json!("*.e"), r#"{"b":{"d":{"e":"x"}}}"#),
             (json!({"excludes":["b","l","o"]}), r#"{"a":0.470,"b.z":5}"#),
-            (json!({"includes":["b*"],"excludes":"*.d"}), r#"{"b":{"c":1},"b.z":5}"#),
+            (
+                json!({"includes":["b*"],"excludes":"*.d"}),
+                r#"{"b":{"c":1},"b.z":5}"#,
+            ),
             (json!({"excludes":[]}), source),
             (json!("nothing"), "{}"),
         ];
         for (filter, expected) in cases {
             let mut out = Vec::new();
-            SourceFilter::parse(&filter).unwrap().write(source.as_bytes(), &mut out);
+            SourceFilter::parse(&filter)
+                .unwrap()
+                .write(source.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{filter}");
         }
         assert!(SourceFilter::parse(&json!(false)).unwrap().is_off());

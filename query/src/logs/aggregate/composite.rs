@@ -72,8 +72,8 @@ impl Composite {
                 Ordering::Greater
             };
             let order = match (a, b) {
-                (Some(a), Some(b)) if source.descending => b.cmp(a),
-                (Some(a), Some(b)) => a.cmp(b),
+                (Some(a), Some(b)) if source.descending => compare_values(b, a),
+                (Some(a), Some(b)) => compare_values(a, b),
                 (None, None) => Ordering::Equal,
                 (None, Some(_)) => missing,
                 (Some(_), None) => missing.reverse(),
@@ -99,6 +99,14 @@ impl Composite {
             (Key::Several(a), Key::Several(b)) => self.compare(a, b),
             _ => a.cmp(b),
         }
+    }
+}
+
+/// A client sends the time of the page before as the number it got.
+fn compare_values(a: &Key, b: &Key) -> Ordering {
+    match (a, b) {
+        (Key::Time(a), Key::Integer(b)) | (Key::Integer(a), Key::Time(b)) => a.cmp(b),
+        _ => a.cmp(b),
     }
 }
 

@@ -34,7 +34,7 @@ mod top;
 mod values;
 mod zero_fill;
 
-use indexer::logs::{FieldKinds, ReadError, ShardReader};
+use indexer::logs::{FieldKinds, ReadError, ShardReader, ValueColumn};
 
 use crate::limits::{Budget, Stop};
 use crate::logs::filter::Filter;
@@ -210,14 +210,11 @@ impl Aggregations {
         self.wanted_fields(&mut wanted);
         let mut kinds = vec![FieldKinds::default(); wanted.len()];
         for shard in shards {
-            let fields = shard.fields();
-            for ((field, _), kinds) in wanted.iter().zip(&mut kinds) {
-                let known = fields.get(*field).or_else(|| {
-                    let plain = field.strip_suffix(".keyword")?;
-                    fields.get(plain)
-                });
-                if let Some(known) = known {
-                    unite(kinds, *known);
+            for segment in 0..shard.searcher().segment_readers().len() {
+                for ((field, use_of), kinds) in wanted.iter().zip(&mut kinds) {
+                    if !use_of.is_served_by(*kinds) {
+                        add_kinds(kinds, shard, segment, field)?;
+                    }
                 }
             }
         }
@@ -298,26 +295,45 @@ enum UseOf {
     Numbers(&'static str),
 }
 
-fn unite(kinds: &mut FieldKinds, other: FieldKinds) {
-    kinds.text |= other.text;
-    kinds.full_text |= other.full_text;
-    kinds.integer |= other.integer;
-    kinds.float |= other.float;
-    kinds.boolean |= other.boolean;
-    kinds.time |= other.time;
+impl UseOf {
+    fn is_served_by(self, kinds: FieldKinds) -> bool {
+        let has_numbers = kinds.integer || kinds.float || kinds.boolean || kinds.time;
+        match self {
+            UseOf::Values => has_numbers || kinds.text,
+            UseOf::Numbers(_) => has_numbers,
+        }
+    }
+}
+
+fn add_kinds(
+    kinds: &mut FieldKinds,
+    shard: &ShardReader,
+    segment: usize,
+    field: &str,
+) -> Result<(), AggregateError> {
+    kinds.full_text |= shard.has_full_text(segment, field);
+    for column in shard.columns(segment, field)? {
+        match column {
+            ValueColumn::Text(_) => kinds.text = true,
+            ValueColumn::Integer(_) | ValueColumn::Unsigned(_) => kinds.integer = true,
+            ValueColumn::Float(_) => kinds.float = true,
+            ValueColumn::Bool(_) => kinds.boolean = true,
+            ValueColumn::Time(_) => kinds.time = true,
+        }
+    }
+    Ok(())
 }
 
 fn check_field(field: &str, use_of: UseOf, kinds: FieldKinds) -> Result<(), AggregateError> {
-    let has_numbers = kinds.integer || kinds.float || kinds.boolean || kinds.time;
     let field = field.to_owned();
     match use_of {
-        _ if has_numbers => Ok(()),
+        _ if use_of.is_served_by(kinds) => Ok(()),
         UseOf::Numbers(aggregation) if kinds.text => Err(AggregateError::WrongType {
             field,
             kind: "keyword",
             aggregation,
         }),
-        _ if kinds.full_text && !kinds.text => Err(AggregateError::FullText { field }),
+        _ if kinds.full_text => Err(AggregateError::FullText { field }),
         _ => Ok(()),
     }
 }
