@@ -74,7 +74,7 @@ async fn show(
     let resolved = state.resolve(&target, &params, TargetOptions::default())?;
     let names = state.names();
     let mut reply = Map::new();
-    for view in state.summaries(resolved.shards()).await? {
+    for view in state.fields(resolved.shards()).await? {
         let (name, mappings) = mappings_of_shard(&view);
         let shown = json!({
             "aliases": aliases::of_index(&state, &names, &name),
@@ -129,7 +129,7 @@ async fn create(
             &state,
             &names,
             &alias,
-            &[name.clone()],
+            std::slice::from_ref(&name),
             properties,
         )?);
     }
@@ -460,11 +460,11 @@ async fn stats(state: &ElasticState, target: &str, params: &Params) -> Reply {
     let (mut events, mut bytes) = (0, 0);
     let mut indices = Map::new();
     for view in state.summaries(resolved.shards()).await? {
-        events += view.summary.event_count;
-        bytes += view.summary.byte_size;
+        events += view.answer.event_count;
+        bytes += view.answer.byte_size;
         let name = view.name();
         let mut entry = json!({ "uuid": index_uuid(&name), "health": "green", "status": "open" });
-        let sizes = both(view.summary.event_count, view.summary.byte_size);
+        let sizes = both(view.answer.event_count, view.answer.byte_size);
         if let (Value::Object(entry), Value::Object(sizes)) = (&mut entry, sizes) {
             entry.extend(sizes);
         }

@@ -4,8 +4,9 @@
 //! created data streams have an effect: they are names that can be searched.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use indexer::{Catalog, DocumentChange};
 use serde_json::Value;
 
 use super::error::{Cause, ElasticError};
@@ -35,6 +36,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Kind; 9] = [
+        Kind::Index,
+        Kind::DataStream,
+        Kind::Alias,
+        Kind::Template,
+        Kind::IndexTemplate,
+        Kind::ComponentTemplate,
+        Kind::LifecyclePolicy,
+        Kind::IngestPipeline,
+        Kind::ClusterSettings,
+    ];
+
     /// A short, stable name.
     pub fn name(self) -> &'static str {
         match self {
@@ -106,6 +119,13 @@ pub struct MemoryRegistry {
     kept: Mutex<Kept>,
 }
 
+/// A registry that keeps everything in the indexer's catalog.
+pub struct CatalogRegistry {
+    catalog: Arc<Catalog>,
+    /// What the catalog has. Held while it is written, so that both change in the same order.
+    kept: Mutex<Kept>,
+}
+
 /// The most entries: a full Kibana keeps some hundred.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -114,7 +134,14 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, Default, Clone)]
 struct Kept {
-    entries: BTreeMap<(Kind, String), (Value, usize)>,
+    entries: BTreeMap<(Kind, String), Entry>,
+    bytes: usize,
+}
+
+/// Shared, so that all entries can be copied cheaply before they are changed.
+#[derive(Debug, Clone)]
+struct Entry {
+    value: Arc<Value>,
     bytes: usize,
 }
 
@@ -128,53 +155,126 @@ impl MemoryRegistry {
 impl Registry for MemoryRegistry {
     fn entry(&self, kind: Kind, name: &str) -> Option<Value> {
         let kept = self.kept.lock().expect("no holder of this lock panics");
-        let (value, _) = kept.entries.get(&(kind, name.to_owned()))?;
-        Some(value.clone())
+        kept.entry(kind, name)
     }
 
     fn entries(&self, kind: Kind) -> Vec<(String, Value)> {
         let kept = self.kept.lock().expect("no holder of this lock panics");
-        let from_kind = kept.entries.range((kind, String::new())..);
-        from_kind
-            .take_while(|((known, _), _)| *known == kind)
-            .map(|((_, name), (value, _))| (name.clone(), value.clone()))
-            .collect()
+        kept.of_kind(kind)
     }
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), RegistryError> {
         let mut kept = self.kept.lock().expect("no holder of this lock panics");
-        let mut changed = kept.clone();
-        for change in changes {
-            changed.make(change);
+        *kept = kept.after(changes)?;
+        Ok(())
+    }
+}
+
+impl CatalogRegistry {
+    /// Reads what the catalog has. What is there of no kind we know, or is no JSON, is left alone.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn open(catalog: Arc<Catalog>) -> Result<CatalogRegistry, indexer::Error> {
+        let mut kept = Kept::default();
+        for kind in Kind::ALL {
+            for (name, json) in catalog.documents(kind.name())? {
+                match serde_json::from_str(&json) {
+                    Ok(value) => kept.make(Change::Put(kind, name, value)),
+                    Err(error) => {
+                        let kind = kind.name();
+                        tracing::warn!(kind, name, %error, "an entry of the catalog is no JSON");
+                    }
+                }
+            }
         }
-        if changed.entries.len() > ENTRIES_MAX {
-            return Err(RegistryError::Full(format!(
-                "{ENTRIES_MAX} entries are the most"
-            )));
-        }
-        if changed.bytes > BYTES_MAX {
-            return Err(RegistryError::Full(format!(
-                "{BYTES_MAX} bytes are the most"
-            )));
-        }
+        Ok(CatalogRegistry {
+            catalog,
+            kept: Mutex::new(kept),
+        })
+    }
+}
+
+impl Registry for CatalogRegistry {
+    fn entry(&self, kind: Kind, name: &str) -> Option<Value> {
+        let kept = self.kept.lock().expect("no holder of this lock panics");
+        kept.entry(kind, name)
+    }
+
+    fn entries(&self, kind: Kind) -> Vec<(String, Value)> {
+        let kept = self.kept.lock().expect("no holder of this lock panics");
+        kept.of_kind(kind)
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Result<(), RegistryError> {
+        let documents: Vec<DocumentChange> = changes
+            .iter()
+            .map(|change| match change {
+                Change::Put(kind, name, value) => DocumentChange {
+                    kind: kind.name(),
+                    name: name.clone(),
+                    json: Some(value.to_string()),
+                },
+                Change::Delete(kind, name) => DocumentChange {
+                    kind: kind.name(),
+                    name: name.clone(),
+                    json: None,
+                },
+            })
+            .collect();
+        let mut kept = self.kept.lock().expect("no holder of this lock panics");
+        let changed = kept.after(changes)?;
+        self.catalog
+            .change_documents(&documents)
+            .map_err(|error| RegistryError::Unavailable(error.to_string()))?;
         *kept = changed;
         Ok(())
     }
 }
 
 impl Kept {
+    fn entry(&self, kind: Kind, name: &str) -> Option<Value> {
+        let entry = self.entries.get(&(kind, name.to_owned()))?;
+        Some(Value::clone(&entry.value))
+    }
+
+    fn of_kind(&self, kind: Kind) -> Vec<(String, Value)> {
+        let from_kind = self.entries.range((kind, String::new())..);
+        from_kind
+            .take_while(|((known, _), _)| *known == kind)
+            .map(|((_, name), entry)| (name.clone(), Value::clone(&entry.value)))
+            .collect()
+    }
+
+    fn after(&self, changes: Vec<Change>) -> Result<Kept, RegistryError> {
+        let mut changed = self.clone();
+        for change in changes {
+            changed.make(change);
+        }
+        if changed.entries.len() > ENTRIES_MAX {
+            let problem = format!("{ENTRIES_MAX} entries are the most");
+            return Err(RegistryError::Full(problem));
+        }
+        if changed.bytes > BYTES_MAX {
+            let problem = format!("{BYTES_MAX} bytes are the most");
+            return Err(RegistryError::Full(problem));
+        }
+        Ok(changed)
+    }
+
     fn make(&mut self, change: Change) {
         let (key, value) = match change {
             Change::Put(kind, name, value) => ((kind, name), Some(value)),
             Change::Delete(kind, name) => ((kind, name), None),
         };
-        if let Some((_, bytes)) = self.entries.remove(&key) {
-            self.bytes -= bytes;
+        if let Some(entry) = self.entries.remove(&key) {
+            self.bytes -= entry.bytes;
         }
         if let Some(value) = value {
             let bytes = key.1.len() + value.to_string().len();
             self.bytes += bytes;
-            self.entries.insert(key, (value, bytes));
+            let value = Arc::new(value);
+            self.entries.insert(key, Entry { value, bytes });
         }
     }
 }
@@ -209,6 +309,31 @@ mod tests {
             .unwrap();
         assert_eq!(registry.entry(Kind::Template, "a"), None);
         assert!(registry.entry(Kind::IndexTemplate, "a").is_some());
+    }
+
+    #[test]
+    fn the_catalog_keeps_it_over_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let catalog = Catalog::open(folder.path()).unwrap();
+            CatalogRegistry::open(Arc::new(catalog)).unwrap()
+        };
+        let registry = open();
+        let changes = vec![
+            Change::Put(Kind::Index, "a".to_owned(), json!({"z": 1, "a": [2]})),
+            Change::Put(Kind::Alias, "x".to_owned(), json!({"a": {}})),
+            Change::Delete(Kind::Alias, "never".to_owned()),
+        ];
+        registry.apply(changes).unwrap();
+        registry
+            .apply(vec![Change::Delete(Kind::Alias, "x".to_owned())])
+            .unwrap();
+        drop(registry);
+
+        let registry = open();
+        let kept = registry.entry(Kind::Index, "a").unwrap();
+        assert_eq!(kept.to_string(), r#"{"z":1,"a":[2]}"#);
+        assert!(registry.entries(Kind::Alias).is_empty());
     }
 
     #[test]
