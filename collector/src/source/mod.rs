@@ -1,5 +1,6 @@
 //! Where events enter, one file or folder per protocol.
 
+pub mod checkpoint;
 pub mod elastic_bulk;
 pub mod file;
 pub mod otlp;
@@ -118,10 +119,6 @@ mod fake {
     }
 
     impl FakeJournal {
-        pub fn context(self: &Arc<FakeJournal>) -> PushContext {
-            self.context_with(Settings::default())
-        }
-
         pub fn context_with(self: &Arc<FakeJournal>, bodies: Settings) -> PushContext {
             let cpu = CpuPermits::new(2);
             PushContext {
