@@ -8,6 +8,8 @@ mod data_directory;
 mod disk;
 mod feed;
 mod intake;
+mod kept_registry;
+mod log_store;
 mod server;
 mod settings;
 mod status;

@@ -189,7 +189,7 @@ fn open(dir: &Path) -> Indexer {
     .unwrap()
 }
 
-fn batches(path: &Path) -> impl Iterator<Item = (usize, Vec<Event>)> {
+fn batches(path: &Path) -> impl Iterator<Item = (usize, Vec<Event>)> + use<> {
     let mut reader = BufReader::with_capacity(BATCH_BYTES, std::fs::File::open(path).unwrap());
     std::iter::from_fn(move || {
         let mut text = Vec::with_capacity(BATCH_BYTES + 4096);

@@ -68,6 +68,7 @@ impl App {
             ledger,
             metrics,
             readiness: readiness.clone(),
+            http_address: http_address(&listeners),
         };
         let mut parts = parts::start(&context).await?;
         let part_routes = std::mem::take(&mut parts.routes);
@@ -142,6 +143,14 @@ impl App {
         }
         drop(self.directory);
     }
+}
+
+/// Where HTTP clients reach us; empty when nothing listens for them.
+fn http_address(listeners: &[(Service, SocketAddr)]) -> String {
+    let http = listeners
+        .iter()
+        .find(|(service, _)| matches!(service, Service::Http | Service::Elasticsearch));
+    http.map_or(String::new(), |(_, address)| address.to_string())
 }
 
 fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Listener>> {

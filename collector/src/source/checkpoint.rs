@@ -103,7 +103,11 @@ impl CheckpointStore {
         match apply(checkpoint, entries) {
             true => self.is_written = false,
             false => {
-                tracing::error!(source, bytes = checkpoint.len(), "a checkpoint in the journal is not readable and was passed over");
+                tracing::error!(
+                    source,
+                    bytes = checkpoint.len(),
+                    "a checkpoint in the journal is not readable and was passed over"
+                );
             }
         }
     }
@@ -138,7 +142,9 @@ impl CheckpointStore {
 fn encode_file(sources: &BTreeMap<String, Entries>) -> Vec<u8> {
     let mut out = FILE_MAGIC.to_vec();
     for (name, entries) in sources {
-        let pairs = entries.iter().map(|(key, value)| (&key[..], Some(&value[..])));
+        let pairs = entries
+            .iter()
+            .map(|(key, value)| (&key[..], Some(&value[..])));
         let checkpoint = encode(pairs);
         let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
         out.put_u16(name.len() as u16);
@@ -218,12 +224,20 @@ mod tests {
         journal.iter().for_each(|record| all.note("files", record));
         for written in 0..=journal.len() {
             let mut store = CheckpointStore::open(&path).unwrap();
-            journal[..written].iter().for_each(|record| store.note("files", record));
+            journal[..written]
+                .iter()
+                .for_each(|record| store.note("files", record));
             store.write().unwrap();
             for released in 0..=written {
                 let mut restarted = CheckpointStore::open(&path).unwrap();
-                journal[released..].iter().for_each(|record| restarted.note("files", record));
-                assert_eq!(restarted.entries("files"), all.entries("files"), "{written} {released}");
+                journal[released..]
+                    .iter()
+                    .for_each(|record| restarted.note("files", record));
+                assert_eq!(
+                    restarted.entries("files"),
+                    all.entries("files"),
+                    "{written} {released}"
+                );
             }
             fs::remove_file(&path).ok();
         }
@@ -243,7 +257,12 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&path, damaged).unwrap();
-            assert!(CheckpointStore::open(&path).unwrap().entries("files").is_empty());
+            assert!(
+                CheckpointStore::open(&path)
+                    .unwrap()
+                    .entries("files")
+                    .is_empty()
+            );
             assert!(!path.exists() && path.with_extension("damaged").exists());
         }
     }

@@ -70,8 +70,11 @@ impl<'a> BatchBuilder<'a> {
         BatchBuilder {
             stamp,
             received,
-            opening: format!("{{\"@timestamp\":\"{}\",\"message\":\"", received.to_rfc3339())
-                .into_bytes(),
+            opening: format!(
+                "{{\"@timestamp\":\"{}\",\"message\":\"",
+                received.to_rfc3339()
+            )
+            .into_bytes(),
             closing,
             sources: Vec::new(),
             ends: Vec::new(),
@@ -105,7 +108,11 @@ impl<'a> BatchBuilder<'a> {
         let mut start = 0;
         for end in self.ends {
             let source = sources.slice(start..end);
-            events.push(Event::create(self.stamp.index.clone(), self.received, source));
+            events.push(Event::create(
+                self.stamp.index.clone(),
+                self.received,
+                source,
+            ));
             start = end;
         }
         FileBatch {
@@ -127,7 +134,10 @@ impl<'a> BatchBuilder<'a> {
         match std::str::from_utf8(line.text) {
             Ok(text) => push_escaped(out, text),
             Err(_) => {
-                self.stamp.counts.invalid_utf8_lines.fetch_add(1, Ordering::Relaxed);
+                self.stamp
+                    .counts
+                    .invalid_utf8_lines
+                    .fetch_add(1, Ordering::Relaxed);
                 push_escaped(out, &String::from_utf8_lossy(line.text));
             }
         }
@@ -153,7 +163,10 @@ impl<'a> BatchBuilder<'a> {
     fn document(&self, line: Line<'_>) -> Document {
         let text = String::from_utf8_lossy(line.text);
         if matches!(text, std::borrow::Cow::Owned(_)) {
-            self.stamp.counts.invalid_utf8_lines.fetch_add(1, Ordering::Relaxed);
+            self.stamp
+                .counts
+                .invalid_utf8_lines
+                .fetch_add(1, Ordering::Relaxed);
         }
         let mut document = Document::new();
         document.set_str("@timestamp", &self.received.to_rfc3339());
@@ -272,7 +285,10 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_document() {
-        let cut = Line { is_cut: true, ..line(b"a\r\nb") };
+        let cut = Line {
+            is_cut: true,
+            ..line(b"a\r\nb")
+        };
         assert_eq!(
             sources(&stamp(None), &[line(b"say \"hi\"\t\x00\xff"), cut]),
             [
@@ -294,7 +310,9 @@ mod tests {
         let stamp = stamp(Some(r#"{"steps":[{"json":{"remove":true}}]}"#));
         assert_eq!(
             sources(&stamp, &[line(br#"{"n":1.50}"#)]),
-            [r#"{"@timestamp":"2026-11-23T10:00:00.000Z","log.file.path":"/var/log/a \"b\".log","log.offset":1234,"host.name":"web-1","n":1.50}"#]
+            [
+                r#"{"@timestamp":"2026-11-23T10:00:00.000Z","log.file.path":"/var/log/a \"b\".log","log.offset":1234,"host.name":"web-1","n":1.50}"#
+            ]
         );
     }
 

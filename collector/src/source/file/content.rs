@@ -146,7 +146,10 @@ impl Content {
             .open(path)?;
         let stat = Stat::of(&file.metadata()?);
         if !stat.is_regular {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no regular file",
+            ));
         }
         let mut content = Content {
             file: Arc::new(file),
@@ -208,7 +211,10 @@ impl Gzip {
     fn new(file: Arc<File>) -> Gzip {
         let from_start = FromStart { file, position: 0 };
         Gzip {
-            decoder: MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_PIECE_BYTES, from_start)),
+            decoder: MultiGzDecoder::new(BufReader::with_capacity(
+                COMPRESSED_PIECE_BYTES,
+                from_start,
+            )),
             window: Vec::new(),
             window_start: 0,
             end: None,
@@ -232,7 +238,11 @@ impl Gzip {
             self.window_start += dropped as u64;
             let is_there = self.window_start == offset;
             if (is_there && self.window.len() >= length) || self.end.is_some() {
-                let count = if is_there { self.window.len().min(length) } else { 0 };
+                let count = if is_there {
+                    self.window.len().min(length)
+                } else {
+                    0
+                };
                 into.clear();
                 into.extend_from_slice(&self.window[..count]);
                 let is_all = is_there && count == length;
@@ -255,7 +265,9 @@ impl Gzip {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+                    io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::InvalidData
                 ) =>
             {
                 self.end = Some(End::BrokenOff);
@@ -288,22 +300,42 @@ mod tests {
     #[test]
     fn compressed_bytes_are_read_by_offset_like_plain_ones() {
         let folder = tempfile::tempdir().unwrap();
-        let bytes: Vec<u8> = (0..300_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..300_000u32)
+            .map(|n| (n.wrapping_mul(n) >> 7) as u8)
+            .collect();
         let compressed = [gzip(&bytes[..100]), gzip(&bytes[100..])].concat();
-        let cases = [("plain", bytes.clone(), false), ("members.gz", compressed, true)];
+        let cases = [
+            ("plain", bytes.clone(), false),
+            ("members.gz", compressed, true),
+        ];
         for (name, on_disk, is_gzip) in cases {
             let path = folder.path().join(name);
             std::fs::write(&path, on_disk).unwrap();
             let (mut content, stat) = Content::open(&path).unwrap();
             assert!(stat.is_regular && content.is_gzip() == is_gzip);
             let mut read = Vec::new();
-            for (offset, length) in [(0, 10), (5, 100), (200_000, 50), (199_000, 10), (0, 300_000)] {
-                assert_eq!(content.read_at(offset, length, &mut read).unwrap(), End::More);
+            for (offset, length) in [
+                (0, 10),
+                (5, 100),
+                (200_000, 50),
+                (199_000, 10),
+                (0, 300_000),
+            ] {
+                assert_eq!(
+                    content.read_at(offset, length, &mut read).unwrap(),
+                    End::More
+                );
                 assert_eq!(read, bytes[offset as usize..][..length]);
             }
-            assert_eq!(content.read_at(299_990, 11, &mut read).unwrap(), End::OfFile);
+            assert_eq!(
+                content.read_at(299_990, 11, &mut read).unwrap(),
+                End::OfFile
+            );
             assert_eq!(read, bytes[299_990..]);
-            assert_eq!(content.read_at(400_000, 11, &mut read).unwrap(), End::OfFile);
+            assert_eq!(
+                content.read_at(400_000, 11, &mut read).unwrap(),
+                End::OfFile
+            );
             assert_eq!(read, b"");
         }
     }

@@ -213,7 +213,11 @@ mod tests {
                 continue;
             }
             match framer.next(&bytes[at..], at == 0, flush) {
-                Frame::Event { text, consumed, is_cut } => {
+                Frame::Event {
+                    text,
+                    consumed,
+                    is_cut,
+                } => {
                     let text = &bytes[at..][text];
                     found.push(String::from_utf8_lossy(text).into_owned());
                     (at, is_skipping) = (at + consumed, is_cut);
@@ -231,7 +235,10 @@ mod tests {
         let bytes = b"\xEF\xBB\xBFone\r\ntwo\n\n\0\0\0three\0x\n\r\nhalf";
         let lines = ["one", "two", "three\0x"].map(str::to_owned).to_vec();
         assert_eq!(events(&framer, bytes, Flush::Nothing), (lines.clone(), 4));
-        assert_eq!(events(&framer, bytes, Flush::CompleteLines), (lines.clone(), 4));
+        assert_eq!(
+            events(&framer, bytes, Flush::CompleteLines),
+            (lines.clone(), 4)
+        );
         let all = [lines, vec!["half".to_owned()]].concat();
         assert_eq!(events(&framer, bytes, Flush::Everything), (all, 0));
     }
@@ -239,32 +246,70 @@ mod tests {
     #[test]
     fn a_line_of_just_the_allowed_length_is_whole_and_a_longer_one_is_cut() {
         let framer = framer(5, None);
-        let (found, _) = events(&framer, b"12345\n12345\r\n123456\n1234\xC3\xA9\nx\n", Flush::Nothing);
+        let (found, _) = events(
+            &framer,
+            b"12345\n12345\r\n123456\n1234\xC3\xA9\nx\n",
+            Flush::Nothing,
+        );
         assert_eq!(found, ["12345", "12345", "12345", "1234", "x"]);
     }
 
     #[test]
     fn lines_are_joined_as_in_filebeat() {
         let cases = [
-            (r#"{"start":"^[A-Z]"}"#, "A\n 1\n 2\nB\n", vec!["A\n 1\n 2"], vec!["B"]),
-            (r#"{"pattern":"^ "}"#, "A\n 1\n\nB\n", vec!["A\n 1"], vec!["B"]),
-            (r#"{"pattern":"\\\\$","match":"before"}"#, "a\\\nb\\\nc\nd\ne\\\n", vec!["a\\\nb\\\nc", "d"], vec!["e\\"]),
-            (r#"{"pattern":"^END","negate":true,"match":"before"}"#, "x\ny\nEND\nz\n", vec!["x\ny\nEND"], vec!["z"]),
+            (
+                r#"{"start":"^[A-Z]"}"#,
+                "A\n 1\n 2\nB\n",
+                vec!["A\n 1\n 2"],
+                vec!["B"],
+            ),
+            (
+                r#"{"pattern":"^ "}"#,
+                "A\n 1\n\nB\n",
+                vec!["A\n 1"],
+                vec!["B"],
+            ),
+            (
+                r#"{"pattern":"\\\\$","match":"before"}"#,
+                "a\\\nb\\\nc\nd\ne\\\n",
+                vec!["a\\\nb\\\nc", "d"],
+                vec!["e\\"],
+            ),
+            (
+                r#"{"pattern":"^END","negate":true,"match":"before"}"#,
+                "x\ny\nEND\nz\n",
+                vec!["x\ny\nEND"],
+                vec!["z"],
+            ),
         ];
         for (settings, text, complete, waiting) in cases {
             let framer = framer(100, Some(settings));
-            assert_eq!(events(&framer, text.as_bytes(), Flush::Nothing).0, complete, "{settings}");
+            assert_eq!(
+                events(&framer, text.as_bytes(), Flush::Nothing).0,
+                complete,
+                "{settings}"
+            );
             let all = [complete, waiting].concat();
-            assert_eq!(events(&framer, text.as_bytes(), Flush::CompleteLines).0, all, "{settings}");
+            assert_eq!(
+                events(&framer, text.as_bytes(), Flush::CompleteLines).0,
+                all,
+                "{settings}"
+            );
         }
     }
 
     #[test]
     fn a_joined_event_is_bounded_and_nothing_of_it_is_lost() {
         let by_lines = framer(100, Some(r#"{"pattern":"^ ","lines_max":2}"#));
-        assert_eq!(events(&by_lines, b"A\n 1\n 2\n 3\nB\n", Flush::Everything).0, ["A\n 1", " 2\n 3", "B"]);
+        assert_eq!(
+            events(&by_lines, b"A\n 1\n 2\n 3\nB\n", Flush::Everything).0,
+            ["A\n 1", " 2\n 3", "B"]
+        );
         let by_bytes = framer(5, Some(r#"{"pattern":"^ "}"#));
-        assert_eq!(events(&by_bytes, b"A\n 1\n 2\n 7777777\nB\n", Flush::Everything).0, ["A\n 1", " 2", " 7777", "B"]);
+        assert_eq!(
+            events(&by_bytes, b"A\n 1\n 2\n 7777777\nB\n", Flush::Everything).0,
+            ["A\n 1", " 2", " 7777", "B"]
+        );
     }
 
     proptest! {

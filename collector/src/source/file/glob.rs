@@ -33,7 +33,9 @@ impl Glob {
     /// The pattern is not absolute or a bracket is not closed, as a sentence that names the pattern.
     pub fn parse(text: &str) -> Result<Glob, String> {
         let Some(relative) = text.strip_prefix('/') else {
-            return Err(format!("path pattern {text:?} is not absolute; write for instance /var/log/*.log"));
+            return Err(format!(
+                "path pattern {text:?} is not absolute; write for instance /var/log/*.log"
+            ));
         };
         let mut whole = String::from("(?s-u)^");
         let mut parts = Vec::new();
@@ -43,7 +45,8 @@ impl Glob {
                 parts.push(Part::AnyDepth);
                 continue;
             }
-            let expression = name_expression(name).map_err(|problem| format!("path pattern {text:?}: {problem}"))?;
+            let expression = name_expression(name)
+                .map_err(|problem| format!("path pattern {text:?}: {problem}"))?;
             whole.push('/');
             whole.push_str(&expression);
             parts.push(match name.contains(['*', '?', '[', '{']) {
@@ -196,15 +199,27 @@ mod tests {
             ("/var/log/*.log", "/var/log/b/a.log", false),
             ("/var/log/**/*.log", "/var/log/a.log", true),
             ("/var/log/**/*.log", "/var/log/b/c/a.log", true),
-            ("/var/log/{nginx,apache2}/access.log*", "/var/log/nginx/access.log.1", true),
-            ("/var/log/{nginx,apache2}/access.log*", "/var/log/other/access.log", false),
+            (
+                "/var/log/{nginx,apache2}/access.log*",
+                "/var/log/nginx/access.log.1",
+                true,
+            ),
+            (
+                "/var/log/{nginx,apache2}/access.log*",
+                "/var/log/other/access.log",
+                false,
+            ),
             ("/a/?[0-9].[!x]", "/a/b7.y", true),
             ("/a/?[0-9].[!x]", "/a/b7.x", false),
             ("/a/ä*.log", "/a/ähnlich.log", true),
             ("/a/x.log", "/a/xylog", false),
         ];
         for (pattern, path, expected) in cases {
-            assert_eq!(Glob::parse(pattern).unwrap().matches(Path::new(path)), expected, "{pattern} {path}");
+            assert_eq!(
+                Glob::parse(pattern).unwrap().matches(Path::new(path)),
+                expected,
+                "{pattern} {path}"
+            );
         }
         for wrong in ["var/log/*.log", "/a/{b", "/a/[b", "/a/{b,{c}}", ""] {
             assert!(Glob::parse(wrong).is_err(), "{wrong}");
@@ -222,8 +237,16 @@ mod tests {
         let root = folder.path().to_str().unwrap();
         let found = |pattern: &str| {
             let mut paths = Vec::new();
-            Glob::parse(&format!("{root}/{pattern}")).unwrap().collect_into(&mut paths);
-            let names = paths.iter().map(|path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            Glob::parse(&format!("{root}/{pattern}"))
+                .unwrap()
+                .collect_into(&mut paths);
+            let names = paths.iter().map(|path| {
+                path.strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+            });
             names.collect::<Vec<_>>()
         };
         assert_eq!(found("*.log"), ["a.log"]);

@@ -153,8 +153,15 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let key = FileKey { device: 7, inode: 9 };
-        let mut life = Life::new(key, PathBuf::from("/var/log/x.log"), Fingerprint::of(b"one"));
+        let key = FileKey {
+            device: 7,
+            inode: 9,
+        };
+        let mut life = Life::new(
+            key,
+            PathBuf::from("/var/log/x.log"),
+            Fingerprint::of(b"one"),
+        );
         life.advance(b"one\n", 4);
         life.is_skipping = true;
         let mut expected = life.clone();

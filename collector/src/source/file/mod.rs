@@ -21,9 +21,9 @@ mod content;
 mod framing;
 mod glob;
 mod life;
-mod newcomer;
 #[cfg(test)]
 mod model_tests;
+mod newcomer;
 pub mod tailer;
 
 use batch::{BatchBuilder, FileBatch, Stamp};
@@ -135,7 +135,9 @@ impl Settings {
 
     fn rules(&self) -> Result<Rules, String> {
         if self.include.is_empty() {
-            return Err("include is empty; write for instance include: [\"/var/log/*.log\"]".to_owned());
+            return Err(
+                "include is empty; write for instance include: [\"/var/log/*.log\"]".to_owned(),
+            );
         }
         if self.max_line_bytes == 0 {
             return Err("max_line_bytes is 0; write for instance 1048576".to_owned());
@@ -145,7 +147,11 @@ impl Settings {
             exclude: globs(&self.exclude)?,
             framer: Framer {
                 event_bytes_max: self.max_line_bytes,
-                multiline: self.multiline.as_ref().map(Multiline::compile).transpose()?,
+                multiline: self
+                    .multiline
+                    .as_ref()
+                    .map(Multiline::compile)
+                    .transpose()?,
             },
             starts_at_end: self.start_at == StartAt::End,
             turn_bytes: TURN_BYTES,
@@ -186,7 +192,10 @@ impl FileSource {
     /// Paths the patterns lead to at the moment, for the start-up lines.
     pub fn paths_found(settings: &Settings) -> Vec<PathBuf> {
         let mut paths = Vec::new();
-        let globs = settings.include.iter().filter_map(|text| Glob::parse(text).ok());
+        let globs = settings
+            .include
+            .iter()
+            .filter_map(|text| Glob::parse(text).ok());
         globs.for_each(|glob| glob.collect_into(&mut paths));
         paths.retain(|path| path.is_file());
         paths
@@ -196,9 +205,23 @@ impl FileSource {
     ///
     /// While one batch is being made durable the next one is read: at most two are held.
     pub async fn run(self, shutdown: CancellationToken) {
-        let FileSource { tailer, stamp, append, ledger, .. } = self;
-        let sender = Sender { append, ledger, shutdown };
-        let mut reading = Reading { tailer, batch: None, has_work: false };
+        let FileSource {
+            tailer,
+            stamp,
+            append,
+            ledger,
+            ..
+        } = self;
+        let sender = Sender {
+            append,
+            ledger,
+            shutdown,
+        };
+        let mut reading = Reading {
+            tailer,
+            batch: None,
+            has_work: false,
+        };
         loop {
             let Some(read) = read(reading, Arc::clone(&stamp)).await else {
                 tracing::error!(source = %stamp.source, "reading files ended unexpectedly; restart to go on");
@@ -207,7 +230,11 @@ impl FileSource {
             reading = read;
             // The batch before it is durable by now; this one is sent while the next is read.
             let Some(batch) = reading.batch.take() else {
-                let wait = if reading.has_work { Duration::ZERO } else { POLL_EVERY };
+                let wait = if reading.has_work {
+                    Duration::ZERO
+                } else {
+                    POLL_EVERY
+                };
                 if sender.is_stopped_within(wait).await {
                     return;
                 }
@@ -291,7 +318,12 @@ struct Sender {
 impl Sender {
     /// Appends until it is durable. `false` when the source is to stop first.
     async fn send(&self, file_batch: FileBatch) -> bool {
-        let FileBatch { batch, lines, raw_bytes, dropped } = file_batch;
+        let FileBatch {
+            batch,
+            lines,
+            raw_bytes,
+            dropped,
+        } = file_batch;
         self.ledger.received(lines, raw_bytes);
         for reason in dropped {
             self.ledger.dropped(reason, 1);

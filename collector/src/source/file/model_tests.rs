@@ -24,14 +24,26 @@ use crate::transform::multiline::{Multiline, Settings as MultilineSettings};
 #[derive(Debug, Clone)]
 enum Step {
     /// Some lines, the last of them perhaps only half.
-    Write { lines: u8, length: u16, is_half: bool },
+    Write {
+        lines: u8,
+        length: u16,
+        is_half: bool,
+    },
     Rename,
     /// Copy, then perhaps look, then truncate.
-    CopyTruncate { reads_between: bool },
-    Compress { reads_between: bool },
+    CopyTruncate {
+        reads_between: bool,
+    },
+    Compress {
+        reads_between: bool,
+    },
     DeleteOldest,
-    Read { is_appended: bool },
-    Wait { seconds: u8 },
+    Read {
+        is_appended: bool,
+    },
+    Wait {
+        seconds: u8,
+    },
     Crash,
 }
 
@@ -55,7 +67,10 @@ impl World {
         let rules = rules(Rules {
             include: vec![Glob::parse(&include).unwrap()],
             exclude: Vec::new(),
-            framer: Framer { event_bytes_max: 1000, multiline: None },
+            framer: Framer {
+                event_bytes_max: 1000,
+                multiline: None,
+            },
             starts_at_end: false,
             turn_bytes: 200,
             batch_bytes: 700,
@@ -81,7 +96,11 @@ impl World {
 
     fn append(&self, text: &str) {
         let path = self.path("app.log");
-        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
         file.write_all(text.as_bytes()).unwrap();
         self.stamp(&file);
     }
@@ -90,7 +109,8 @@ impl World {
     fn stamp(&self, file: &File) {
         self.stamps.set(self.stamps.get() + 1);
         let nanos = self.now.nanos() as u64 + self.stamps.get();
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
+            .unwrap();
     }
 
     /// Every line has a number of its own, so that one lost or doubled shows.
@@ -172,7 +192,10 @@ impl World {
             self.wait(1);
             self.read(true);
         }
-        let truncated = File::options().write(true).truncate(true).open(self.path("app.log"));
+        let truncated = File::options()
+            .write(true)
+            .truncate(true)
+            .open(self.path("app.log"));
         self.stamp(&truncated.unwrap());
     }
 
@@ -235,7 +258,11 @@ impl World {
 
     fn run(&mut self, step: &Step) {
         match step {
-            Step::Write { lines, length, is_half } => self.write(*lines, *length, *is_half),
+            Step::Write {
+                lines,
+                length,
+                is_half,
+            } => self.write(*lines, *length, *is_half),
             Step::Rename => self.rename(),
             Step::CopyTruncate { reads_between } => self.copy_truncate(*reads_between),
             Step::Compress { reads_between } => self.compress(*reads_between),
@@ -375,7 +402,10 @@ fn the_rest_of_a_cut_line_is_skipped_also_over_a_crash() {
     world.read_all();
     let lengths: Vec<usize> = world.delivered.iter().map(String::len).collect();
     assert_eq!(lengths, [1000, 4]);
-    assert_eq!(counts.cut_lines.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(
+        counts.cut_lines.load(std::sync::atomic::Ordering::Relaxed),
+        1
+    );
 }
 
 #[test]
@@ -398,7 +428,10 @@ fn short_files_that_are_alike_are_all_read() {
 fn a_new_file_that_begins_like_the_rotated_one_is_not_taken_for_a_copy() {
     let banner = format!("# {}\n", "banner ".repeat(200));
     let mut world = World::new("app.log*", |rules| {
-        let framer = Framer { event_bytes_max: 4000, multiline: None };
+        let framer = Framer {
+            event_bytes_max: 4000,
+            multiline: None,
+        };
         Rules { framer, ..rules }
     });
     world.append(&banner);
@@ -437,7 +470,10 @@ fn what_was_unread_when_a_file_was_compressed_is_read_from_there() {
 
 #[test]
 fn starting_at_the_end_skips_what_was_there_also_over_a_crash() {
-    let mut world = World::new("*.log", |rules| Rules { starts_at_end: true, ..rules });
+    let mut world = World::new("*.log", |rules| Rules {
+        starts_at_end: true,
+        ..rules
+    });
     world.append("old\nold half");
     world.tailer = Tailer::new(world.rules.clone(), &Entries::new(), Arc::default());
     world.read_all();
@@ -453,7 +489,10 @@ fn lines_are_joined_across_reads_and_crashes() {
     let rule: MultilineSettings = serde_json::from_str(r#"{"start":"^\\d"}"#).unwrap();
     let multiline = Some(Multiline::compile(&rule).unwrap());
     let mut world = World::new("app.log", |rules| {
-        let framer = Framer { event_bytes_max: 1000, multiline };
+        let framer = Framer {
+            event_bytes_max: 1000,
+            multiline,
+        };
         Rules { framer, ..rules }
     });
     world.append("1 a\n at b\n");
@@ -487,18 +526,34 @@ fn links_lead_to_the_file_once() {
 
 #[test]
 fn many_files_share_few_open_handles_and_take_turns() {
-    let mut world = World::new("*.log", |rules| Rules { open_files_max: 4, ..rules });
+    let mut world = World::new("*.log", |rules| Rules {
+        open_files_max: 4,
+        ..rules
+    });
     for n in 0..50 {
-        let text: String = (0..20).map(|line| format!("{n} {line} {}\n", "y".repeat(60))).collect();
+        let text: String = (0..20)
+            .map(|line| format!("{n} {line} {}\n", "y".repeat(60)))
+            .collect();
         fs::write(world.path(&format!("{n}.log")), text).unwrap();
     }
     world.read(true);
-    let first: Vec<&str> = world.delivered.iter().filter_map(|line| line.split(' ').next()).collect();
+    let first: Vec<&str> = world
+        .delivered
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     let distinct: std::collections::BTreeSet<&str> = first.into_iter().collect();
-    assert!(distinct.len() >= 3, "one file held up the others: {distinct:?}");
+    assert!(
+        distinct.len() >= 3,
+        "one file held up the others: {distinct:?}"
+    );
     world.settle();
     assert_eq!(world.delivered.len(), 1000);
-    let open = world.tailer.files.values().filter(|file| file.content.is_some()).count();
+    let open = world
+        .tailer
+        .files
+        .values()
+        .filter(|file| file.content.is_some())
+        .count();
     assert!(open <= 4, "{open}");
 }
-

@@ -158,7 +158,10 @@ impl Tailer {
                 After::Keep(1)
             }
             Judgement::Inspect(life) => {
-                newcomer.inspection = self.lives.get(&life).map(|it| Inspection::of(life, it, file));
+                newcomer.inspection = self
+                    .lives
+                    .get(&life)
+                    .map(|it| Inspection::of(life, it, file));
                 file.role = Role::Newcomer(newcomer);
                 After::Keep(1)
             }
@@ -167,7 +170,12 @@ impl Tailer {
     }
 
     /// One turn of a copy: takes over when its life is without a file.
-    pub(super) fn stand_by(&mut self, file: &mut TailedFile, life_id: u64, now: Timestamp) -> After {
+    pub(super) fn stand_by(
+        &mut self,
+        file: &mut TailedFile,
+        life_id: u64,
+        now: Timestamp,
+    ) -> After {
         file.next_check = now.plus(POLL_EVERY);
         let Some(life) = self.lives.get(&life_id) else {
             file.role = Role::Unneeded;
@@ -214,7 +222,9 @@ impl Tailer {
         let mut tail = Vec::new();
         let tail_length = stat.size.min(super::life::ANCHOR_BYTES as u64) as usize;
         let from = stat.size - tail_length as u64;
-        let is_read = content.read_at(from, tail_length, &mut tail).is_ok_and(|end| end == End::More);
+        let is_read = content
+            .read_at(from, tail_length, &mut tail)
+            .is_ok_and(|end| end == End::More);
         let id = self.begin(file, head);
         if let (true, Some(life)) = (is_read, self.lives.get_mut(&id)) {
             life.base = stat.size;
@@ -258,11 +268,15 @@ impl Tailer {
             };
             let is_plain = file.is_plain();
             let judgement = match carrier {
-                None => judge_lost(id, life, file, newcomer, is_plain, stat).map(|is_wanted| match is_wanted {
-                    true => Judgement::Inspect(id),
-                    false => Judgement::Unneeded,
+                None => judge_lost(id, life, file, newcomer, is_plain, stat).map(|is_wanted| {
+                    match is_wanted {
+                        true => Judgement::Inspect(id),
+                        false => Judgement::Unneeded,
+                    }
                 }),
-                Some(carrier) => self.judge_alive(id, carrier, file, newcomer, head, is_plain, stat, now),
+                Some(carrier) => {
+                    self.judge_alive(id, carrier, file, newcomer, head, is_plain, stat, now)
+                }
             };
             match judgement {
                 Some(judgement) => return judgement,
@@ -303,7 +317,10 @@ impl Tailer {
             }
         }
         found.sort_unstable_by_key(|(offset, id, _)| (*offset, *id));
-        found.into_iter().map(|(_, id, carrier)| (id, carrier)).collect()
+        found
+            .into_iter()
+            .map(|(_, id, carrier)| (id, carrier))
+            .collect()
     }
 
     #[allow(clippy::too_many_arguments)] // One decision over all of them; a struct for it would be read nowhere else.
@@ -336,7 +353,11 @@ impl Tailer {
                     Some(Judgement::Hold)
                 }
             }
-        } else if self.lives.get(&id).is_some_and(|life| head.len() < usize::from(life.head.length)) {
+        } else if self
+            .lives
+            .get(&id)
+            .is_some_and(|life| head.len() < usize::from(life.head.length))
+        {
             None
         } else if !model.is_drained {
             // What it holds at its end is what the newcomer is to be measured by.
@@ -403,7 +424,8 @@ impl Tailer {
         now: Timestamp,
     ) -> After {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let length = (inspection.offset - inspection.position).min(INSPECTION_BYTES as u64) as usize;
+        let length =
+            (inspection.offset - inspection.position).min(INSPECTION_BYTES as u64) as usize;
         let read = match &mut file.content {
             Some(content) => content.read_at(inspection.position, length, &mut buffer),
             None => Ok(End::OfFile),
@@ -419,7 +441,10 @@ impl Tailer {
                 return self.put_off(file, &error, now);
             }
             Ok(_) if is_match => {
-                let is_lost = self.lives.get(&inspection.life).is_some_and(|life| life.lost_at.is_some());
+                let is_lost = self
+                    .lives
+                    .get(&inspection.life)
+                    .is_some_and(|life| life.lost_at.is_some());
                 file.role = Role::CopyOf(inspection.life);
                 if is_lost {
                     self.take_over(file, inspection.life, now);
@@ -452,7 +477,10 @@ impl Inspection {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        let before_base = self.base.saturating_sub(self.position).min(bytes.len() as u64);
+        let before_base = self
+            .base
+            .saturating_sub(self.position)
+            .min(bytes.len() as u64);
         self.crc.update(&bytes[before_base as usize..]);
         self.position += bytes.len() as u64;
     }
@@ -476,8 +504,8 @@ fn judge_lost(
     }
     let since = newcomer.since;
     let is_near = |lost| !is_over(since, lost, COPY_GRACE) && !is_over(lost, since, COPY_GRACE);
-    let is_just_truncated = life.is_truncated
-        && (newcomer.alike == Some(id) || life.lost_at.is_some_and(is_near));
+    let is_just_truncated =
+        life.is_truncated && (newcomer.alike == Some(id) || life.lost_at.is_some_and(is_near));
     let is_short = life.offset < HEAD_BYTES as u64;
     let is_same_by_name = life.key.inode == file.key.inode && life.path == file.path;
     if is_short && !is_just_truncated && !is_same_by_name {

@@ -167,7 +167,10 @@ impl Tailer {
                 (Ok(id), Some(life)) => {
                     lives.insert(id, life);
                 }
-                _ => tracing::error!(bytes = record.len(), "a file's checkpoint is not readable and was passed over"),
+                _ => tracing::error!(
+                    bytes = record.len(),
+                    "a file's checkpoint is not readable and was passed over"
+                ),
             }
         }
         let next_life = lives.keys().next_back().map_or(0, |last| last + 1);
@@ -219,7 +222,9 @@ impl Tailer {
     /// Looks for new, renamed and vanished files, when it is time to. Also done by [`Tailer::read`]; called alone
     /// while reading is paused, so that files which are rotated meanwhile are held open.
     pub fn observe(&mut self, now: Timestamp) {
-        let is_due = self.last_scan.is_none_or(|last| is_over(now, last, SCAN_EVERY));
+        let is_due = self
+            .last_scan
+            .is_none_or(|last| is_over(now, last, SCAN_EVERY));
         if is_due {
             self.scan(now);
             self.last_scan = Some(now);
@@ -251,7 +256,12 @@ impl Tailer {
         Some(checkpoint::encode(entries))
     }
 
-    fn turn(&mut self, mut file: TailedFile, now: Timestamp, emit: &mut dyn FnMut(Line<'_>)) -> u64 {
+    fn turn(
+        &mut self,
+        mut file: TailedFile,
+        now: Timestamp,
+        emit: &mut dyn FnMut(Line<'_>),
+    ) -> u64 {
         let is_due = now >= file.next_check || is_over(file.next_check, now, LONGEST_WAIT);
         let after = match &file.role {
             _ if !is_due => After::Keep(0),
@@ -312,7 +322,9 @@ impl Tailer {
             self.mark_unfollowed_lives_lost(now);
         }
         self.forget_oldest_lives();
-        self.counts.files.store(self.files.len() as u64, Ordering::Relaxed);
+        self.counts
+            .files
+            .store(self.files.len() as u64, Ordering::Relaxed);
     }
 
     fn listed_files(&mut self) -> Vec<(PathBuf, Stat)> {
@@ -396,7 +408,11 @@ impl Tailer {
     }
 
     fn mark_unfollowed_lives_lost(&mut self, now: Timestamp) {
-        let followed: HashSet<u64> = self.files.values().filter_map(TailedFile::followed).collect();
+        let followed: HashSet<u64> = self
+            .files
+            .values()
+            .filter_map(TailedFile::followed)
+            .collect();
         for (id, life) in &mut self.lives {
             if !followed.contains(id) {
                 life.lost_at = Some(now);
@@ -440,7 +456,9 @@ impl Tailer {
     /// It cannot be looked at now; what to do instead.
     pub(super) fn look(&mut self, file: &mut TailedFile, now: Timestamp) -> Result<Stat, After> {
         if let Some(content) = &file.content {
-            return content.stat().map_err(|error| self.put_off(file, &error, now));
+            return content
+                .stat()
+                .map_err(|error| self.put_off(file, &error, now));
         }
         match Content::open(&file.path) {
             Ok((content, stat)) if stat.key == file.key => {
@@ -464,7 +482,12 @@ impl Tailer {
         }
     }
 
-    pub(super) fn put_off(&mut self, file: &mut TailedFile, error: &io::Error, now: Timestamp) -> After {
+    pub(super) fn put_off(
+        &mut self,
+        file: &mut TailedFile,
+        error: &io::Error,
+        now: Timestamp,
+    ) -> After {
         self.counts.read_errors.fetch_add(1, Ordering::Relaxed);
         if self.unreadable.len() < FILES_MAX && self.unreadable.insert(file.path.clone()) {
             tracing::warn!(path = %file.path.display(), %error, "cannot read a log file; trying again every 10 s");
@@ -474,7 +497,8 @@ impl Tailer {
     }
 
     fn make_room_for_one_more(&mut self) {
-        let is_full = self.counts.open_files.load(Ordering::Relaxed) >= self.rules.open_files_max as u64;
+        let is_full =
+            self.counts.open_files.load(Ordering::Relaxed) >= self.rules.open_files_max as u64;
         if !is_full {
             return;
         }
@@ -515,7 +539,10 @@ impl Tailer {
                 life.is_changed = true;
                 life.lost_at = Some(now);
                 let rejected = vec![life_id];
-                file.role = Role::Newcomer(Newcomer { rejected, ..Newcomer::new(now) });
+                file.role = Role::Newcomer(Newcomer {
+                    rejected,
+                    ..Newcomer::new(now)
+                });
                 file.seen = None;
                 file.is_drained = false;
                 After::Keep(1)
@@ -558,7 +585,8 @@ impl Tailer {
         if !is_gzip && stat.size < life.offset {
             return Err(Odd::Replaced);
         }
-        if is_gzip && !std::mem::replace(&mut file.is_head_checked, true)
+        if is_gzip
+            && !std::mem::replace(&mut file.is_head_checked, true)
             && !is_head_of(life, content, buffer)
         {
             return Err(Odd::Replaced);
@@ -651,7 +679,9 @@ impl Tailer {
         while at < bytes.len() {
             if life.is_skipping {
                 let (skipped, is_over) = Framer::rest_of_line(&bytes[at..]);
-                self.counts.skipped_bytes.fetch_add(skipped as u64, Ordering::Relaxed);
+                self.counts
+                    .skipped_bytes
+                    .fetch_add(skipped as u64, Ordering::Relaxed);
                 at += skipped;
                 life.is_skipping = !is_over;
                 continue;
@@ -660,7 +690,11 @@ impl Tailer {
             match self.rules.framer.next(&bytes[at..], offset == 0, flush) {
                 Frame::Incomplete => break,
                 Frame::Skipped(count) => at += count,
-                Frame::Event { text, consumed, is_cut } => {
+                Frame::Event {
+                    text,
+                    consumed,
+                    is_cut,
+                } => {
                     emit(Line {
                         text: &bytes[at..][text],
                         path: &life.path,
@@ -670,7 +704,9 @@ impl Tailer {
                     });
                     at += consumed;
                     life.is_skipping = is_cut;
-                    self.counts.cut_lines.fetch_add(u64::from(is_cut), Ordering::Relaxed);
+                    self.counts
+                        .cut_lines
+                        .fetch_add(u64::from(is_cut), Ordering::Relaxed);
                 }
             }
         }
@@ -722,7 +758,9 @@ impl TailedFile {
 
     /// Whether it is open and not compressed.
     pub(super) fn is_plain(&self) -> bool {
-        self.content.as_ref().is_some_and(|content| !content.is_gzip())
+        self.content
+            .as_ref()
+            .is_some_and(|content| !content.is_gzip())
     }
 
     fn is_quiet(&self, now: Timestamp) -> bool {
