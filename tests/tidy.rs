@@ -114,8 +114,8 @@ fn the_house_is_tidy() {
 
 /// All text files of the repository; what is built and what is hidden is not of it.
 fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("a folder of the repository is read") {
+        let path = entry.expect("an entry of the repository is read").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_hidden = name.starts_with('.') && name != ".ci";
         let is_built = matches!(name.as_ref(), "target" | "node_modules" | "dist");

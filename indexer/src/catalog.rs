@@ -32,17 +32,6 @@ pub struct SavedLedger {
     pub sources: Vec<(String, SourceCounts)>,
 }
 
-/// A document to keep or to forget.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DocumentChange {
-    /// What sort of document it is.
-    pub kind: &'static str,
-    /// Its name, unique within its kind.
-    pub name: String,
-    /// What to keep in place of what is there; `None` forgets it.
-    pub json: Option<String>,
-}
-
 impl Catalog {
     /// Opens the catalog of a data directory, making it when it is missing.
     ///
@@ -92,29 +81,6 @@ impl Catalog {
             |row| row.get(0),
         )?;
         Ok(number as u64)
-    }
-
-    /// Makes several changes of documents, all or none.
-    ///
-    /// # Errors
-    /// The catalog cannot be written; nothing was changed.
-    pub fn change_documents(&self, changes: &[DocumentChange]) -> Result<(), Error> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
-        for DocumentChange { kind, name, json } in changes {
-            match json {
-                Some(json) => transaction.execute(
-                    "INSERT OR REPLACE INTO document VALUES (?1, ?2, ?3)",
-                    params![kind, name, json],
-                )?,
-                None => transaction.execute(
-                    "DELETE FROM document WHERE kind = ?1 AND name = ?2",
-                    params![kind, name],
-                )?,
-            };
-        }
-        transaction.commit()?;
-        Ok(())
     }
 
     /// Saves the books; all of them or nothing.

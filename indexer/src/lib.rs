@@ -8,7 +8,7 @@ pub mod logs;
 mod persister;
 mod retention;
 
-pub use catalog::{Catalog, DocumentChange, SavedLedger};
+pub use catalog::{Catalog, SavedLedger};
 pub use error::Error;
 pub use filenames::fits as index_name_fits;
 pub use ingest::{Indexer, Settings};

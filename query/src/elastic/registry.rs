@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use indexer::{Catalog, DocumentChange};
 use serde_json::Value;
 
 use super::error::{Cause, ElasticError};
@@ -36,7 +35,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 9] = [
+    /// All of them, in order.
+    pub const ALL: [Kind; 9] = [
         Kind::Index,
         Kind::DataStream,
         Kind::Alias,
@@ -119,13 +119,6 @@ pub struct MemoryRegistry {
     kept: Mutex<Kept>,
 }
 
-/// A registry that keeps everything in the indexer's catalog.
-pub struct CatalogRegistry {
-    catalog: Arc<Catalog>,
-    /// What the catalog has. Held while it is written, so that both change in the same order.
-    kept: Mutex<Kept>,
-}
-
 /// The most entries: a full Kibana keeps some hundred.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -166,68 +159,6 @@ impl Registry for MemoryRegistry {
     fn apply(&self, changes: Vec<Change>) -> Result<(), RegistryError> {
         let mut kept = self.kept.lock().expect("no holder of this lock panics");
         *kept = kept.after(changes)?;
-        Ok(())
-    }
-}
-
-impl CatalogRegistry {
-    /// Reads what the catalog has. What is there of no kind we know, or is no JSON, is left alone.
-    ///
-    /// # Errors
-    /// The catalog cannot be read.
-    pub fn open(catalog: Arc<Catalog>) -> Result<CatalogRegistry, indexer::Error> {
-        let mut kept = Kept::default();
-        for kind in Kind::ALL {
-            for (name, json) in catalog.documents(kind.name())? {
-                match serde_json::from_str(&json) {
-                    Ok(value) => kept.make(Change::Put(kind, name, value)),
-                    Err(error) => {
-                        let kind = kind.name();
-                        tracing::warn!(kind, name, %error, "an entry of the catalog is no JSON");
-                    }
-                }
-            }
-        }
-        Ok(CatalogRegistry {
-            catalog,
-            kept: Mutex::new(kept),
-        })
-    }
-}
-
-impl Registry for CatalogRegistry {
-    fn entry(&self, kind: Kind, name: &str) -> Option<Value> {
-        let kept = self.kept.lock().expect("no holder of this lock panics");
-        kept.entry(kind, name)
-    }
-
-    fn entries(&self, kind: Kind) -> Vec<(String, Value)> {
-        let kept = self.kept.lock().expect("no holder of this lock panics");
-        kept.of_kind(kind)
-    }
-
-    fn apply(&self, changes: Vec<Change>) -> Result<(), RegistryError> {
-        let documents: Vec<DocumentChange> = changes
-            .iter()
-            .map(|change| match change {
-                Change::Put(kind, name, value) => DocumentChange {
-                    kind: kind.name(),
-                    name: name.clone(),
-                    json: Some(value.to_string()),
-                },
-                Change::Delete(kind, name) => DocumentChange {
-                    kind: kind.name(),
-                    name: name.clone(),
-                    json: None,
-                },
-            })
-            .collect();
-        let mut kept = self.kept.lock().expect("no holder of this lock panics");
-        let changed = kept.after(changes)?;
-        self.catalog
-            .change_documents(&documents)
-            .map_err(|error| RegistryError::Unavailable(error.to_string()))?;
-        *kept = changed;
         Ok(())
     }
 }
@@ -309,31 +240,6 @@ mod tests {
             .unwrap();
         assert_eq!(registry.entry(Kind::Template, "a"), None);
         assert!(registry.entry(Kind::IndexTemplate, "a").is_some());
-    }
-
-    #[test]
-    fn the_catalog_keeps_it_over_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || {
-            let catalog = Catalog::open(folder.path()).unwrap();
-            CatalogRegistry::open(Arc::new(catalog)).unwrap()
-        };
-        let registry = open();
-        let changes = vec![
-            Change::Put(Kind::Index, "a".to_owned(), json!({"z": 1, "a": [2]})),
-            Change::Put(Kind::Alias, "x".to_owned(), json!({"a": {}})),
-            Change::Delete(Kind::Alias, "never".to_owned()),
-        ];
-        registry.apply(changes).unwrap();
-        registry
-            .apply(vec![Change::Delete(Kind::Alias, "x".to_owned())])
-            .unwrap();
-        drop(registry);
-
-        let registry = open();
-        let kept = registry.entry(Kind::Index, "a").unwrap();
-        assert_eq!(kept.to_string(), r#"{"z":1,"a":[2]}"#);
-        assert!(registry.entries(Kind::Alias).is_empty());
     }
 
     #[test]
