@@ -28,7 +28,9 @@ const GZIP_MAGIC_BYTES: u64 = 2;
 
 /// A file that is being looked at.
 pub(super) struct Newcomer {
-    /// When it was found.
+    /// When a scan found it.
+    pub(super) found_at: Timestamp,
+    /// When it was first looked at with something in it; later than `found_at` when reading was paused.
     pub(super) since: Timestamp,
     /// Lives it is known not to hold.
     pub(super) rejected: Vec<u64>,
@@ -68,6 +70,7 @@ enum Likeness {
 impl Newcomer {
     pub(super) fn new(since: Timestamp) -> Newcomer {
         Newcomer {
+            found_at: since,
             since,
             rejected: Vec::new(),
             inspection: None,
@@ -93,10 +96,13 @@ impl Tailer {
         if stat.size < GZIP_MAGIC_BYTES {
             // Opened now it would pass for plain for good.
             self.close(file);
-            newcomer.since = now;
+            (newcomer.found_at, newcomer.since) = (now, now);
             file.role = Role::Newcomer(newcomer);
             file.next_check = now.plus(POLL_EVERY);
             return After::Keep(0);
+        }
+        if file.seen.is_none() {
+            newcomer.since = now;
         }
         let is_changed = file.seen.is_none_or(|seen| !stat.is_unchanged_since(&seen));
         let has_old_decoder = file.seen.is_some() && !file.is_plain();
@@ -391,6 +397,10 @@ impl Tailer {
             is_long_enough
                 && model.read_at(from, length, &mut anchor).is_ok()
                 && life.anchor.is_start_of(&anchor)
+                && model
+                    .read_at(0, usize::from(life.head.length), &mut anchor)
+                    .is_ok()
+                && life.head.is_start_of(&anchor)
         };
         if !is_intact(model) {
             return Likeness::Unclear;
@@ -502,8 +512,9 @@ fn judge_lost(
     if !is_plain {
         return Some(true);
     }
-    let since = newcomer.since;
-    let is_near = |lost| !is_over(since, lost, COPY_GRACE) && !is_over(lost, since, COPY_GRACE);
+    let is_within_grace = |a, b| !is_over(a, b, COPY_GRACE) && !is_over(b, a, COPY_GRACE);
+    let is_near =
+        |lost| is_within_grace(lost, newcomer.found_at) || is_within_grace(lost, newcomer.since);
     let is_just_truncated =
         life.is_truncated && (newcomer.alike == Some(id) || life.lost_at.is_some_and(is_near));
     let is_short = life.offset < HEAD_BYTES as u64;

@@ -369,11 +369,9 @@ impl Tailer {
                 Role::Follows(id)
             }
             None => Role::Newcomer(Newcomer {
-                since: now,
                 rejected: own.iter().map(|(id, _)| *id).collect(),
-                inspection: None,
-                alike: None,
                 starts_at_end: is_first_scan && self.rules.starts_at_end,
+                ..Newcomer::new(now)
             }),
         };
         self.ring.push_back(key);
@@ -811,16 +809,15 @@ fn is_head_of(life: &Life, content: &mut Content, buffer: &mut Vec<u8>) -> bool 
 fn check_head(life: &mut Life, from: u64, buffer: &[u8], content: &mut Content) -> Result<(), Odd> {
     let mut start = Vec::new();
     let start = match from {
-        0 => &buffer[..buffer.len().min(HEAD_BYTES)],
+        0 if buffer.len() >= HEAD_BYTES => &buffer[..HEAD_BYTES],
         _ if content.read_at(0, HEAD_BYTES, &mut start).is_ok() => &start[..],
         // The next turn finds out.
         _ => return Ok(()),
     };
-    // Before its first event a content may still be replaced without a trace.
-    if life.offset > 0 && !life.head.is_start_of(start) {
+    if !life.head.is_start_of(start) {
         return Err(Odd::Replaced);
     }
-    if life.offset == 0 || start.len() > usize::from(life.head.length) {
+    if start.len() > usize::from(life.head.length) {
         life.head = Fingerprint::of(start);
     }
     Ok(())
