@@ -100,7 +100,7 @@ type PathNames = Result<Path<Names>, PathRejection>;
 
 #[derive(serde::Deserialize)]
 struct Names {
-    index: Option<String>,
+    target: Option<String>,
     id: Option<String>,
 }
 
@@ -172,7 +172,7 @@ impl ElasticBulk {
             mut reservation,
         } = self.read_body(headers, body).await?;
         let body_bytes = bytes.len();
-        let terms = self.terms(names.index, received);
+        let terms = self.terms(names.target, received);
         let read = self
             .context
             .cpu
@@ -222,7 +222,7 @@ impl ElasticBulk {
             Verb::Delete => Bytes::new(),
             _ => bytes.slice_ref(bytes.trim_ascii()),
         };
-        let terms = self.terms(names.index, received);
+        let terms = self.terms(names.target, received);
         let body_bytes = bytes.len();
         let is_conditional = parameters.is_conditional;
         let request = self
