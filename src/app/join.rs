@@ -14,7 +14,9 @@ use event::{Append, Position, Refresh, Timestamp};
 use indexer::logs::LogIndex;
 use indexer::{Catalog, Indexer, Retention};
 use journal::{Journal, Local};
+use query::elastic::search::{self, SearchLimits, SearchService};
 use query::elastic::state::{ElasticSettings, ElasticState};
+use query::logs::execute::Executor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,9 @@ use crate::telemetry::{FigureKind, Metrics};
 /// Of the memory limit, the indexer's writers and the request bodies under way may take this share each.
 const WRITER_MEMORY_SHARE: u64 = 8;
 const BODY_MEMORY_SHARE: u64 = 4;
+
+/// One search may take this share.
+const SEARCH_MEMORY_SHARE: u64 = 8;
 
 /// How long one wait for the replay lasts before it looks whether we are stopping.
 const REPLAY_WAIT: Duration = Duration::from_millis(500);
@@ -95,7 +100,12 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
     let state = elastic_state(context, logs, &storage.catalog, Arc::clone(&refresh))?;
     let elasticsearch =
         elastic_bulk::routes(bulk_settings(context.settings), push.clone(), refresh)
-            .merge(query::elastic::metadata_routes(&state));
+            .merge(query::elastic::metadata_routes(&state))
+            .merge(search::routes(search_service(
+                context,
+                log_index.clone(),
+                state,
+            )));
     parts.routes.elasticsearch = query::elastic::envelope::layer(elasticsearch);
     let otlp = Otlp::new(otlp_settings(context.settings), push);
     parts.routes.otlp_http = otlp.http_routes();
@@ -207,6 +217,26 @@ fn elastic_state(
         clock,
         settings,
     ))
+}
+
+fn search_service(
+    context: &Context<'_>,
+    log_index: LogIndex,
+    state: ElasticState,
+) -> SearchService {
+    let limits = &context.settings.limits;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let search_limits = SearchLimits {
+        time: limits.query_time,
+        memory_bytes_max: limits.memory.0 / SEARCH_MEMORY_SHARE,
+    };
+    let executor = Executor::new(Arc::new(log_index), threads);
+    SearchService::new(
+        executor,
+        Arc::new(move || state.names()),
+        Arc::new(Timestamp::now),
+        search_limits,
+    )
 }
 
 /// The retention rules as the indexer has them.
