@@ -73,7 +73,8 @@ pub enum StartAt {
     /// With the first line.
     #[default]
     Beginning,
-    /// With the first line written after the start. Files that appear later are read whole.
+    /// With the first line written after the start. Files that appear later are read whole. Until a first line was
+    /// stored, every start is the very first one.
     End,
 }
 
@@ -271,8 +272,12 @@ async fn read(mut reading: Reading, stamp: Arc<Stamp>) -> Option<Reading> {
         let mut builder = BatchBuilder::new(&stamp, now);
         let work = reading.tailer.read(now, &mut |line| builder.push(line));
         reading.has_work = work > 0;
-        if !builder.is_empty() || reading.tailer.is_checkpoint_urgent() {
-            let checkpoint = reading.tailer.take_checkpoint();
+        if !builder.is_empty() {
+            // Progress without events waits for the next ones: the journal stores events.
+            let checkpoint = match builder.has_events() {
+                true => reading.tailer.take_checkpoint(),
+                false => None,
+            };
             reading.batch = Some(builder.finish(checkpoint));
         }
         reading
@@ -327,6 +332,9 @@ impl Sender {
         self.ledger.received(lines, raw_bytes);
         for reason in dropped {
             self.ledger.dropped(reason, 1);
+        }
+        if batch.events.is_empty() {
+            return true;
         }
         let mut has_waited = false;
         loop {

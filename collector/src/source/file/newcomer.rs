@@ -238,7 +238,6 @@ impl Tailer {
             life.anchor = Fingerprint::of(&tail);
             life.is_skipping = tail.last() != Some(&b'\n');
             life.is_changed = true;
-            self.is_checkpoint_urgent = true;
         }
         file.role = Role::Follows(id);
         file.seen = None;
