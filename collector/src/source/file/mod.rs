@@ -192,13 +192,15 @@ impl FileSource {
 
     /// Paths the patterns lead to at the moment, for the start-up lines.
     pub fn paths_found(settings: &Settings) -> Vec<PathBuf> {
+        let Ok(rules) = settings.rules() else {
+            return Vec::new();
+        };
         let mut paths = Vec::new();
-        let globs = settings
+        rules
             .include
             .iter()
-            .filter_map(|text| Glob::parse(text).ok());
-        globs.for_each(|glob| glob.collect_into(&mut paths));
-        paths.retain(|path| path.is_file());
+            .for_each(|glob| glob.collect_into(&mut paths));
+        paths.retain(|path| path.is_file() && !rules.exclude.iter().any(|glob| glob.matches(path)));
         paths
     }
 
