@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collector::pipeline::{self, Pipeline};
+use collector::source::file;
 
 pub use byte_size::ByteSize;
 pub use findings::Mistake;
@@ -31,7 +32,7 @@ pub use index::IndexSettings;
 pub use listen::{Listen, Service};
 pub use period::{parse as parse_period, write as write_period};
 pub use print::to_yaml;
-pub use source::{FileSource, Source};
+pub use source::Source;
 pub use telemetry::{LogFormat, OtlpExport, OtlpProtocol, TelemetrySettings};
 
 use findings::Findings;
@@ -124,8 +125,11 @@ fn lines(path: &str, mistakes: &[Mistake]) -> String {
 
 impl Default for Settings {
     fn default() -> Settings {
-        let var_log =
-            FileSource::of(&["/var/log/*.log", "/var/log/syslog", "/var/log/nginx/*.log"]);
+        let var_log = file::Settings::including(
+            ["/var/log/*.log", "/var/log/syslog", "/var/log/nginx/*.log"]
+                .map(str::to_owned)
+                .to_vec(),
+        );
         Settings {
             data_dir: PathBuf::from("/var/lib/daybook"),
             listen: listen::default_listen(),

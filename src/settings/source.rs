@@ -1,7 +1,7 @@
 //! Where events come from that nobody sends: the section `sources`.
 
+use collector::source::file;
 use event::IndexName;
-use serde::{Deserialize, Serialize};
 
 use super::findings::Findings;
 use super::node::Node;
@@ -11,55 +11,7 @@ use super::suggestion::did_you_mean;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// `type: file`.
-    File(FileSource),
-}
-
-/// Log files that are followed.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileSource {
-    /// Paths with `*`, `**`, `?` and `[...]`.
-    pub include: Vec<String>,
-    /// Paths that are left out although `include` names them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exclude: Vec<String>,
-    /// The index the events go to; `logs` without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<String>,
-    /// The pipeline they pass first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pipeline: Option<String>,
-    /// How lines are joined to events; without it, every line is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub multiline: Option<collector::transform::multiline::Settings>,
-    /// Where reading begins in a file that is seen for the first time.
-    #[serde(default)]
-    pub start_at: StartAt,
-}
-
-/// Where reading begins in a file that is seen for the first time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StartAt {
-    /// At its first line.
-    #[default]
-    Beginning,
-    /// At what is written from now on.
-    End,
-}
-
-impl FileSource {
-    /// Files with nothing else said about them.
-    pub fn of(include: &[&str]) -> FileSource {
-        FileSource {
-            include: include.iter().map(|glob| (*glob).to_owned()).collect(),
-            exclude: Vec::new(),
-            index: None,
-            pipeline: None,
-            multiline: None,
-            start_at: StartAt::default(),
-        }
-    }
+    File(file::Settings),
 }
 
 const BUILT: [&str; 1] = ["file"];
@@ -105,8 +57,8 @@ fn read_file(
     node: &Node,
     pipelines: &[String],
     findings: &Findings,
-) -> Option<FileSource> {
-    let source: FileSource = match node.without("type").read() {
+) -> Option<file::Settings> {
+    let source: file::Settings = match node.without("type").read() {
         Ok(source) => source,
         Err(misfit) => {
             findings.mistake(misfit.place, key, misfit.problem);
