@@ -71,26 +71,26 @@ pub fn routes(settings: Settings, context: PushContext, refresh: Arc<dyn Refresh
     let mut router = Router::new();
     for path in [
         "/_bulk",
-        "/{index}/_bulk",
-        "/{index}/_doc/_bulk",
-        "/{index}/{type}/_bulk",
+        "/{target}/_bulk",
+        "/{target}/_doc/_bulk",
+        "/{target}/{type}/_bulk",
     ] {
         router = router
             .route(path, post(bulk).put(bulk))
             .route(&format!("{path}/"), post(bulk).put(bulk));
     }
     for document_type in DOCUMENT_TYPES {
-        router = router.route(&format!("/{{index}}/{document_type}"), post(add_document));
+        router = router.route(&format!("/{{target}}/{document_type}"), post(add_document));
     }
     router
-        .route("/{index}/_doc", post(add_document))
-        .route("/{index}/_doc/", post(add_document))
+        .route("/{target}/_doc", post(add_document))
+        .route("/{target}/_doc/", post(add_document))
         .route(
-            "/{index}/_doc/{id}",
+            "/{target}/_doc/{id}",
             put(add_document).post(add_document).delete(delete_document),
         )
         .route(
-            "/{index}/_create/{id}",
+            "/{target}/_create/{id}",
             put(create_document).post(create_document),
         )
         .with_state(source)
@@ -100,7 +100,7 @@ type PathNames = Result<Path<Names>, PathRejection>;
 
 #[derive(serde::Deserialize)]
 struct Names {
-    index: Option<String>,
+    target: Option<String>,
     id: Option<String>,
 }
 
@@ -172,7 +172,7 @@ impl ElasticBulk {
             mut reservation,
         } = self.read_body(headers, body).await?;
         let body_bytes = bytes.len();
-        let terms = self.terms(names.index, received);
+        let terms = self.terms(names.target, received);
         let read = self
             .context
             .cpu
@@ -222,7 +222,7 @@ impl ElasticBulk {
             Verb::Delete => Bytes::new(),
             _ => bytes.slice_ref(bytes.trim_ascii()),
         };
-        let terms = self.terms(names.index, received);
+        let terms = self.terms(names.target, received);
         let body_bytes = bytes.len();
         let is_conditional = parameters.is_conditional;
         let request = self
