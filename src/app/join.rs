@@ -25,6 +25,7 @@ use crate::intake::Intake;
 use crate::kept_registry::KeptRegistry;
 use crate::log_store::{IndexedLogs, IntakeRefresh};
 use crate::settings::{IndexSettings, Settings};
+use crate::status::Readiness;
 use crate::telemetry::{FigureKind, Metrics};
 
 /// Of the memory limit, the indexer's writers and the request bodies under way may take this share each.
@@ -83,8 +84,10 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
     let replay = Replay {
         log_index: log_index.clone(),
         until: storage.journal_end,
+        readiness: context.readiness.clone(),
     };
-    let replaying = tokio::spawn(replay.run(context.readiness.clone(), shutdown.child_token()));
+    replay.announce();
+    let replaying = tokio::spawn(replay.run(shutdown.child_token()));
     parts.started("watchers", move || {
         stop_tasks(shutdown, vec![watching, replaying])
     });
@@ -293,28 +296,34 @@ fn observe_storage(
     )
 }
 
-/// Waits until what earlier processes accepted can be found, and says so.
+/// Waits until what earlier processes accepted can be found; until then `/ready` says how much is left.
 struct Replay {
     log_index: LogIndex,
     until: Position,
+    readiness: Readiness,
 }
 
 impl Replay {
-    async fn run(self, readiness: crate::status::Readiness, shutdown: CancellationToken) {
-        const PART: &str = "index";
-        readiness.wait_for(PART, "reading the journal");
+    const PART: &'static str = "index";
+
+    /// Before it runs, so that there is no moment of false readiness.
+    fn announce(&self) {
+        self.readiness.wait_for(Replay::PART, "reading the journal");
+    }
+
+    async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let (log_index, until) = (self.log_index.clone(), self.until);
-            let waiting = move || log_index.refresh(until, REPLAY_WAIT);
-            if tokio::task::spawn_blocking(waiting).await.unwrap_or(false) {
-                readiness.ready(PART);
+            let waiting =
+                tokio::task::spawn_blocking(move || log_index.refresh(until, REPLAY_WAIT));
+            if waiting.await.unwrap_or(false) {
+                self.readiness.ready(Replay::PART);
                 return;
             }
-            let left = self
-                .until
-                .0
-                .saturating_sub(self.log_index.progress().added.0);
-            readiness.wait_for(PART, &format!("reading the journal, {left} events to go"));
+            let added = self.log_index.progress().added;
+            let left = self.until.0.saturating_sub(added.0);
+            let reason = format!("reading the journal, {left} positions to go");
+            self.readiness.wait_for(Replay::PART, &reason);
         }
     }
 }
