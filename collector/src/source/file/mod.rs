@@ -73,7 +73,8 @@ pub enum StartAt {
     /// With the first line.
     #[default]
     Beginning,
-    /// With the first line written after the start. Files that appear later are read whole.
+    /// With the first line written after the start. Files that appear later are read whole. Until a first line was
+    /// stored, every start is the very first one.
     End,
 }
 
@@ -191,13 +192,15 @@ impl FileSource {
 
     /// Paths the patterns lead to at the moment, for the start-up lines.
     pub fn paths_found(settings: &Settings) -> Vec<PathBuf> {
+        let Ok(rules) = settings.rules() else {
+            return Vec::new();
+        };
         let mut paths = Vec::new();
-        let globs = settings
+        rules
             .include
             .iter()
-            .filter_map(|text| Glob::parse(text).ok());
-        globs.for_each(|glob| glob.collect_into(&mut paths));
-        paths.retain(|path| path.is_file());
+            .for_each(|glob| glob.collect_into(&mut paths));
+        paths.retain(|path| path.is_file() && !rules.exclude.iter().any(|glob| glob.matches(path)));
         paths
     }
 
@@ -271,8 +274,12 @@ async fn read(mut reading: Reading, stamp: Arc<Stamp>) -> Option<Reading> {
         let mut builder = BatchBuilder::new(&stamp, now);
         let work = reading.tailer.read(now, &mut |line| builder.push(line));
         reading.has_work = work > 0;
-        if !builder.is_empty() || reading.tailer.is_checkpoint_urgent() {
-            let checkpoint = reading.tailer.take_checkpoint();
+        if !builder.is_empty() {
+            // Progress without events waits for the next ones: the journal stores events.
+            let checkpoint = match builder.has_events() {
+                true => reading.tailer.take_checkpoint(),
+                false => None,
+            };
             reading.batch = Some(builder.finish(checkpoint));
         }
         reading
@@ -327,6 +334,9 @@ impl Sender {
         self.ledger.received(lines, raw_bytes);
         for reason in dropped {
             self.ledger.dropped(reason, 1);
+        }
+        if batch.events.is_empty() {
+            return true;
         }
         let mut has_waited = false;
         loop {

@@ -51,6 +51,15 @@ pub(super) struct Inspection {
     position: u64,
 }
 
+/// What a look at a newcomer showed.
+struct Sight<'a> {
+    /// Its first bytes, at most [`HEAD_BYTES`].
+    head: &'a [u8],
+    stat: Stat,
+    is_plain: bool,
+    now: Timestamp,
+}
+
 enum Judgement {
     New,
     Hold,
@@ -146,7 +155,13 @@ impl Tailer {
         if newcomer.starts_at_end {
             return self.begin_at_end(file, &head, &stat);
         }
-        match self.judge(file, &mut newcomer, &head, &stat, now) {
+        let sight = Sight {
+            head: &head,
+            stat,
+            is_plain: file.is_plain(),
+            now,
+        };
+        match self.judge(file, &mut newcomer, &sight) {
             Judgement::New => {
                 file.role = Role::Follows(self.begin(file, &head));
                 file.next_check = now;
@@ -238,7 +253,6 @@ impl Tailer {
             life.anchor = Fingerprint::of(&tail);
             life.is_skipping = tail.last() != Some(&b'\n');
             life.is_changed = true;
-            self.is_checkpoint_urgent = true;
         }
         file.role = Role::Follows(id);
         file.seen = None;
@@ -264,25 +278,20 @@ impl Tailer {
         &mut self,
         file: &mut TailedFile,
         newcomer: &mut Newcomer,
-        head: &[u8],
-        stat: &Stat,
-        now: Timestamp,
+        sight: &Sight<'_>,
     ) -> Judgement {
-        for (id, carrier) in self.candidates(file, newcomer, head) {
+        for (id, carrier) in self.candidates(file, newcomer, sight.head) {
             let Some(life) = self.lives.get(&id) else {
                 continue;
             };
-            let is_plain = file.is_plain();
             let judgement = match carrier {
-                None => judge_lost(id, life, file, newcomer, is_plain, stat).map(|is_wanted| {
-                    match is_wanted {
+                None => {
+                    judge_lost(id, life, file, newcomer, sight).map(|is_wanted| match is_wanted {
                         true => Judgement::Inspect(id),
                         false => Judgement::Unneeded,
-                    }
-                }),
-                Some(carrier) => {
-                    self.judge_alive(id, carrier, file, newcomer, head, is_plain, stat, now)
+                    })
                 }
+                Some(carrier) => self.judge_alive(id, carrier, file, newcomer, sight),
             };
             match judgement {
                 Some(judgement) => return judgement,
@@ -329,18 +338,15 @@ impl Tailer {
             .collect()
     }
 
-    #[allow(clippy::too_many_arguments)] // One decision over all of them; a struct for it would be read nowhere else.
     fn judge_alive(
         &mut self,
         id: u64,
         carrier: FileKey,
         file: &mut TailedFile,
         newcomer: &mut Newcomer,
-        head: &[u8],
-        is_plain: bool,
-        stat: &Stat,
-        now: Timestamp,
+        sight: &Sight<'_>,
     ) -> Option<Judgement> {
+        let (head, now) = (sight.head, sight.now);
         let Some(mut model) = self.files.remove(&carrier) else {
             return Some(Judgement::Hold);
         };
@@ -348,11 +354,13 @@ impl Tailer {
         let is_model_plain = model.is_plain();
         let judgement = if !is_model_open {
             Some(Judgement::Hold)
-        } else if is_plain && is_model_plain {
-            match self.compare(id, &mut model, file, head, stat) {
+        } else if sight.is_plain && is_model_plain {
+            match self.compare(id, &mut model, file, head, &sight.stat) {
                 Likeness::Different => None,
                 Likeness::Unclear => Some(Judgement::Hold),
-                Likeness::Same if stat.size >= HEAD_BYTES as u64 => Some(Judgement::CopyOf(id)),
+                Likeness::Same if sight.stat.size >= HEAD_BYTES as u64 => {
+                    Some(Judgement::CopyOf(id))
+                }
                 Likeness::Same if is_over(now, newcomer.since, COPY_GRACE) => None,
                 Likeness::Same => {
                     newcomer.alike = Some(id);
@@ -503,13 +511,12 @@ fn judge_lost(
     life: &Life,
     file: &TailedFile,
     newcomer: &Newcomer,
-    is_plain: bool,
-    stat: &Stat,
+    sight: &Sight<'_>,
 ) -> Option<bool> {
     if life.offset == 0 {
         return None;
     }
-    if !is_plain {
+    if !sight.is_plain {
         return Some(true);
     }
     let is_within_grace = |a, b| !is_over(a, b, COPY_GRACE) && !is_over(b, a, COPY_GRACE);
@@ -522,9 +529,9 @@ fn judge_lost(
     if is_short && !is_just_truncated && !is_same_by_name {
         return None;
     }
-    if stat.size < life.offset {
+    if sight.stat.size < life.offset {
         // The copy was made before the last lines we read were written; they were lost to it, not to us.
-        let is_older_copy = life.is_truncated && stat.size >= HEAD_BYTES as u64;
+        let is_older_copy = life.is_truncated && sight.stat.size >= HEAD_BYTES as u64;
         return is_older_copy.then_some(false);
     }
     Some(true)

@@ -115,8 +115,6 @@ pub struct Tailer {
     last_scan: Option<Timestamp>,
     /// Lives dropped since the last checkpoint.
     forgotten: Vec<u64>,
-    /// Whether a checkpoint must not wait for the next event.
-    pub(super) is_checkpoint_urgent: bool,
     pub(super) buffer: Vec<u8>,
     unreadable: HashSet<PathBuf>,
     /// Whether files are left out, which is said once.
@@ -186,7 +184,6 @@ impl Tailer {
             next_life,
             last_scan: None,
             forgotten: Vec::new(),
-            is_checkpoint_urgent: false,
             buffer: Vec::new(),
             unreadable: HashSet::new(),
             is_overfull: false,
@@ -231,14 +228,9 @@ impl Tailer {
         }
     }
 
-    /// Whether a checkpoint is to be made durable although there is no event to go with it.
-    pub fn is_checkpoint_urgent(&self) -> bool {
-        self.is_checkpoint_urgent
-    }
-
-    /// What changed since the last call, for the batch that holds the events read since.
+    /// What changed since the last call, for the batch that holds the events read since. Called for batches that
+    /// have events; what changes without any waits for the next ones, and would be found out again after a crash.
     pub fn take_checkpoint(&mut self) -> Option<Bytes> {
-        self.is_checkpoint_urgent = false;
         let mut changes: Vec<([u8; 8], Option<Bytes>)> = Vec::new();
         for id in self.forgotten.drain(..) {
             changes.push((id.to_be_bytes(), None));
