@@ -185,7 +185,6 @@ fn bulk_settings(settings: &Settings) -> elastic_bulk::Settings {
 fn otlp_settings(settings: &Settings) -> otlp::Settings {
     otlp::Settings {
         event_bytes_max: usize::try_from(settings.limits.event.0).unwrap_or(usize::MAX),
-        request_bytes_max: usize::try_from(settings.limits.request.0).unwrap_or(usize::MAX),
         ..otlp::Settings::default()
     }
 }
