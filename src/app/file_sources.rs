@@ -44,11 +44,7 @@ impl FileSources {
         }
     }
 
-    fn source(
-        &self,
-        name: &str,
-        source: &file::Settings,
-    ) -> Result<FileSource, String> {
+    fn source(&self, name: &str, source: &file::Settings) -> Result<FileSource, String> {
         let pipeline = match &source.pipeline {
             None => None,
             Some(pipeline) => {

@@ -29,6 +29,7 @@ use crate::intake::Intake;
 use crate::kept_registry::KeptRegistry;
 use crate::log_store::{IndexedLogs, IntakeRefresh};
 use crate::settings::{IndexSettings, Settings};
+use crate::status::Readiness;
 use crate::telemetry::{FigureKind, Metrics};
 
 /// Of the memory limit, the indexer's writers and the request bodies under way may take this share each.
@@ -100,16 +101,18 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
     let replay = Replay {
         log_index: log_index.clone(),
         until: storage.journal_end,
+        readiness: context.readiness.clone(),
     };
+    replay.announce();
     let file_sources = FileSources {
         settings: context.settings.clone(),
         append: Arc::clone(&intake) as Arc<dyn Append>,
         ledger: Arc::clone(&context.ledger),
         checkpoints: storage.checkpoints,
     };
-    let (readiness, until_stop) = (context.readiness.clone(), shutdown.child_token());
+    let until_stop = shutdown.child_token();
     let replaying = tokio::spawn(async move {
-        replay.run(readiness, until_stop.clone()).await;
+        replay.run(until_stop.clone()).await;
         file_sources.run(until_stop).await;
     });
     parts.found.push(format!(
@@ -351,28 +354,34 @@ fn observe_storage(
     )
 }
 
-/// Waits until what earlier processes accepted can be found, and says so.
+/// Waits until what earlier processes accepted can be found; until then `/ready` says how much is left.
 struct Replay {
     log_index: LogIndex,
     until: Position,
+    readiness: Readiness,
 }
 
 impl Replay {
-    async fn run(self, readiness: crate::status::Readiness, shutdown: CancellationToken) {
-        const PART: &str = "index";
-        readiness.wait_for(PART, "reading the journal");
+    const PART: &'static str = "index";
+
+    /// Before it runs, so that there is no moment of false readiness.
+    fn announce(&self) {
+        self.readiness.wait_for(Replay::PART, "reading the journal");
+    }
+
+    async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let (log_index, until) = (self.log_index.clone(), self.until);
-            let waiting = move || log_index.refresh(until, REPLAY_WAIT);
-            if tokio::task::spawn_blocking(waiting).await.unwrap_or(false) {
-                readiness.ready(PART);
+            let waiting =
+                tokio::task::spawn_blocking(move || log_index.refresh(until, REPLAY_WAIT));
+            if waiting.await.unwrap_or(false) {
+                self.readiness.ready(Replay::PART);
                 return;
             }
-            let left = self
-                .until
-                .0
-                .saturating_sub(self.log_index.progress().added.0);
-            readiness.wait_for(PART, &format!("reading the journal, {left} events to go"));
+            let added = self.log_index.progress().added;
+            let left = self.until.0.saturating_sub(added.0);
+            let reason = format!("reading the journal, {left} positions to go");
+            self.readiness.wait_for(Replay::PART, &reason);
         }
     }
 }

@@ -39,6 +39,9 @@ use findings::Findings;
 use node::{Node, Value};
 use section::Section;
 
+/// What is read when nobody says otherwise.
+const VAR_LOG: [&str; 3] = ["/var/log/*.log", "/var/log/syslog", "/var/log/nginx/*.log"];
+
 /// Everything an operator can set, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -125,11 +128,7 @@ fn lines(path: &str, mistakes: &[Mistake]) -> String {
 
 impl Default for Settings {
     fn default() -> Settings {
-        let var_log = file::Settings::including(
-            ["/var/log/*.log", "/var/log/syslog", "/var/log/nginx/*.log"]
-                .map(str::to_owned)
-                .to_vec(),
-        );
+        let var_log = file::Settings::including(VAR_LOG.map(str::to_owned).to_vec());
         Settings {
             data_dir: PathBuf::from("/var/lib/daybook"),
             listen: listen::default_listen(),
