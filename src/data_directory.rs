@@ -46,6 +46,14 @@ pub enum DataDirectoryError {
         /// Why.
         source: io::Error,
     },
+    /// It is no data directory.
+    #[error(
+        "{path} is no data directory of daybook: it has no file format; check the path behind --data-dir"
+    )]
+    NotOurs {
+        /// The directory.
+        path: String,
+    },
     /// Another process works here.
     #[error(
         "{path} is in use by another daybook (process {pid}); stop it, or choose another directory with --data-dir"
@@ -85,14 +93,24 @@ impl DataDirectory {
     /// See [`DataDirectoryError`].
     pub fn open(path: &Path) -> Result<DataDirectory, DataDirectoryError> {
         fs::create_dir_all(path).map_err(unusable("create", path))?;
-        DataDirectory::open_existing(path)
+        DataDirectory::take(path)
     }
 
-    /// Takes a directory that is there.
+    /// Takes a directory that is a data directory already.
     ///
     /// # Errors
     /// See [`DataDirectoryError`].
     pub fn open_existing(path: &Path) -> Result<DataDirectory, DataDirectoryError> {
+        // Before the lock, which would leave a file in a directory of somebody else.
+        if !path.join(FORMAT_FILE).is_file() {
+            return Err(DataDirectoryError::NotOurs {
+                path: path.display().to_string(),
+            });
+        }
+        DataDirectory::take(path)
+    }
+
+    fn take(path: &Path) -> Result<DataDirectory, DataDirectoryError> {
         let lock = lock(path)?;
         let is_new = check_format(path)?;
         let directory = DataDirectory {
@@ -259,6 +277,17 @@ mod tests {
         );
         drop(first);
         assert!(!DataDirectory::open(&path).unwrap().is_new());
+    }
+
+    #[test]
+    fn a_foreign_directory_is_left_alone() {
+        let foreign = tempfile::tempdir().unwrap();
+        let error = DataDirectory::open_existing(foreign.path()).unwrap_err();
+        assert!(
+            error.to_string().contains("no data directory of daybook"),
+            "{error}"
+        );
+        assert_eq!(fs::read_dir(foreign.path()).unwrap().count(), 0);
     }
 
     #[test]

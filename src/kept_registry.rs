@@ -6,18 +6,6 @@ use indexer::Catalog;
 use query::elastic::registry::{Change, Kind, MemoryRegistry, Registry, RegistryError};
 use serde_json::Value;
 
-const KINDS: [Kind; 9] = [
-    Kind::Index,
-    Kind::DataStream,
-    Kind::Alias,
-    Kind::Template,
-    Kind::IndexTemplate,
-    Kind::ComponentTemplate,
-    Kind::LifecyclePolicy,
-    Kind::IngestPipeline,
-    Kind::ClusterSettings,
-];
-
 /// The registry of a data directory.
 pub struct KeptRegistry {
     memory: MemoryRegistry,
@@ -33,7 +21,7 @@ impl KeptRegistry {
     /// The catalog cannot be read.
     pub fn open(catalog: Arc<Catalog>) -> Result<KeptRegistry, indexer::Error> {
         let memory = MemoryRegistry::new();
-        for kind in KINDS {
+        for kind in Kind::ALL {
             for (name, json) in catalog.documents(kind.name())? {
                 let value = serde_json::from_str(&json).unwrap_or(Value::Null);
                 if let Err(error) = memory.apply(vec![Change::Put(kind, name, value)]) {

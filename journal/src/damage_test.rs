@@ -96,7 +96,7 @@ fn any_flipped_byte_costs_at_most_its_own_record_and_is_counted() {
         for (at, mask) in (0..content.len()).flat_map(|at| [(at, 0x01), (at, 0xFF)]) {
             let mut damaged = files.clone();
             damaged.get_mut(path).unwrap()[at] ^= mask;
-            let disk = ModelDisk::with_files(&damaged);
+            let disk = ModelDisk::with_files(0, &damaged);
             let report = verify_on(&disk, Path::new(DIR)).unwrap();
             let (found, status) = read(&disk);
             let place = format!("{path:?} byte {at}: {:?}", status.damage);
@@ -125,7 +125,7 @@ fn a_file_cut_anywhere_keeps_what_is_before_the_cut_and_all_other_files() {
         for byte_len in 0..content.len() {
             let mut damaged = files.clone();
             damaged.get_mut(path).unwrap().truncate(byte_len);
-            let (found, status) = read(&ModelDisk::with_files(&damaged));
+            let (found, status) = read(&ModelDisk::with_files(0, &damaged));
             let place = format!("{path:?} cut to {byte_len}: {status:?}");
 
             let lost = missing(&whole, &found);
@@ -149,7 +149,7 @@ fn a_missing_file_is_counted_exactly() {
     let paths: Vec<&PathBuf> = files.keys().collect();
     let mut damaged = files.clone();
     damaged.remove(paths[1]);
-    let (found, status) = read(&ModelDisk::with_files(&damaged));
+    let (found, status) = read(&ModelDisk::with_files(0, &damaged));
     assert_eq!(events_lost(&status), events_in(&whole) - events_in(&found));
     assert_eq!(status.damage.len(), 1);
     assert_eq!(status.damage[0].cause, Cause::Missing);
@@ -161,7 +161,7 @@ fn a_lost_end_that_the_shards_know_of_is_reported_and_its_positions_are_not_give
     let end = whole.last().unwrap().end();
     let mut damaged = files.clone();
     damaged.pop_last();
-    let disk = ModelDisk::with_files(&damaged);
+    let disk = ModelDisk::with_files(0, &damaged);
     let open = || open_writer(Arc::new(disk.clone()), settings(), end).unwrap();
 
     let mut writer = open();
@@ -202,7 +202,7 @@ fn a_newer_format_is_refused_with_a_clear_message() {
         previous_end: Position::ZERO,
     };
     let path = path_of(Path::new(DIR), Position::ZERO);
-    let disk = ModelDisk::with_files(&BTreeMap::from([(path, header.encode().to_vec())]));
+    let disk = ModelDisk::with_files(0, &BTreeMap::from([(path, header.encode().to_vec())]));
     let error = open_writer(Arc::new(disk), settings(), Position::ZERO)
         .err()
         .unwrap();
@@ -253,7 +253,7 @@ fn a_record_in_the_payload_of_a_damaged_one_is_not_taken_for_real() {
     // The last byte of the first record's payload: the forged record before it stays whole but for that byte.
     let (segment_header_bytes, record_header_bytes) = (32, 40);
     content[segment_header_bytes + 2 * record_header_bytes - 1] ^= 1;
-    let (found, status) = read(&ModelDisk::with_files(&files));
+    let (found, status) = read(&ModelDisk::with_files(0, &files));
     assert_eq!(
         (found.len(), found[0].first, events_lost(&status)),
         (1, Position(1), 1)
@@ -267,9 +267,9 @@ fn repair_leaves_every_whole_record_in_its_place_and_nothing_to_find() {
         for at in (0..content.len()).step_by(7) {
             let mut damaged = files.clone();
             damaged.get_mut(path).unwrap()[at] ^= 0x10;
-            let disk = ModelDisk::with_files(&damaged);
+            let disk = ModelDisk::with_files(0, &damaged);
             let (found, _) = read(&disk);
-            let disk = ModelDisk::with_files(&damaged);
+            let disk = ModelDisk::with_files(0, &damaged);
 
             let before = repair_on(&disk, Path::new(DIR)).unwrap();
             let after = verify_on(&disk, Path::new(DIR)).unwrap();
@@ -292,7 +292,7 @@ fn repair_closes_the_gap_of_a_missing_file() {
     let (mut files, _) = small_journal();
     let second = files.keys().nth(1).unwrap().clone();
     files.remove(&second);
-    let disk = ModelDisk::with_files(&files);
+    let disk = ModelDisk::with_files(0, &files);
     let found = read(&disk).0;
     assert!(repair_on(&disk, Path::new(DIR)).unwrap().events_lost() > 0);
     assert!(verify_on(&disk, Path::new(DIR)).unwrap().is_clean());
@@ -302,7 +302,7 @@ fn repair_closes_the_gap_of_a_missing_file() {
 #[test]
 fn damage_that_comes_while_the_journal_is_open_is_noted_once() {
     let (files, whole) = small_journal();
-    let disk = ModelDisk::with_files(&files);
+    let disk = ModelDisk::with_files(0, &files);
     let writer = open_writer(Arc::new(disk.clone()), settings(), Position::ZERO).unwrap();
     let first_path = files.keys().next().unwrap();
     let file = crate::file_system::FileSystem::open(&disk, first_path).unwrap();
@@ -337,7 +337,7 @@ proptest! {
             let at = at.index(content.len() - mark_bytes);
             content[at] = byte;
         }
-        let (found, status) = read(&ModelDisk::with_files(&files));
+        let (found, status) = read(&ModelDisk::with_files(0, &files));
         missing(&whole, &found);
         prop_assert_eq!(events_lost(&status), events_in(&whole) - events_in(&found));
     }
@@ -362,7 +362,7 @@ proptest! {
         }
         for content in [[&content[..], &bytes].concat(), bytes] {
             let path = path_of(Path::new(DIR), Position::ZERO);
-            let disk = ModelDisk::with_files(&BTreeMap::from([(path, content)]));
+            let disk = ModelDisk::with_files(0, &BTreeMap::from([(path, content)]));
             let (first_found, _) = read(&disk);
             // What a start leaves behind, the next one finds in the same state.
             let (found, _) = read(&disk);
@@ -374,7 +374,7 @@ proptest! {
 #[test]
 fn a_closed_reader_says_so_after_the_last_record() {
     let (files, whole) = small_journal();
-    let disk = ModelDisk::with_files(&files);
+    let disk = ModelDisk::with_files(0, &files);
     let writer = open_writer(Arc::new(disk), settings(), Position::ZERO).unwrap();
     let mut reader = Reader::new(writer.shared.clone(), whole[15].first);
     writer.shared.close();

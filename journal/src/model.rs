@@ -110,8 +110,8 @@ impl ModelDisk {
     }
 
     /// A disk with these files, all durable.
-    pub fn with_files(files: &BTreeMap<PathBuf, Vec<u8>>) -> ModelDisk {
-        let disk = ModelDisk::new(0);
+    pub fn with_files(seed: u64, files: &BTreeMap<PathBuf, Vec<u8>>) -> ModelDisk {
+        let disk = ModelDisk::new(seed);
         let mut inner = disk.lock();
         for (at, (path, content)) in files.iter().enumerate() {
             inner.inodes.push(Inode {
@@ -372,7 +372,7 @@ impl Inode {
         };
         let version_count = self.unsynced.len() + 1;
         let any_version = |random: &mut Random| random.below(version_count as u64) as usize;
-        match random.below(6) {
+        match random.below(7) {
             0 => return self.durable.clone(),
             1 => return version(any_version(random)).clone(),
             2 => {
@@ -381,6 +381,16 @@ impl Inode {
                 let kept_min = newest.len().min(self.durable.len());
                 let cut = random.below((newest.len() - kept_min) as u64 + 1) as usize;
                 return newest[..kept_min + cut].to_vec();
+            }
+            3 => {
+                // Early blocks of one version and late ones of another.
+                let early = version(any_version(random));
+                let late = version(any_version(random));
+                let split = random.below(late.len() as u64 / 16 + 1) as usize * 16;
+                let mut mixed = early[..split.min(early.len())].to_vec();
+                mixed.resize(split, 0);
+                mixed.extend_from_slice(&late[split..]);
+                return mixed;
             }
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! The appliance: builds the parts, joins them to the listeners, and ends them in the reverse order.
 
+mod join;
 mod parts;
 
 use std::net::SocketAddr;
@@ -70,7 +71,7 @@ impl App {
             readiness: readiness.clone(),
             http_address: http_address(&listeners),
         };
-        let mut parts = parts::start(&context).await?;
+        let mut parts = join::start(&context).await?;
         let part_routes = std::mem::take(&mut parts.routes);
         for (service, routes) in &routes {
             routes.store(Arc::new(router_of(*service, &status, &part_routes)));
@@ -145,11 +146,9 @@ impl App {
     }
 }
 
-/// Where HTTP clients reach us; empty when nothing listens for them.
 fn http_address(listeners: &[(Service, SocketAddr)]) -> String {
-    let http = listeners
-        .iter()
-        .find(|(service, _)| matches!(service, Service::Http | Service::Elasticsearch));
+    let speaks_http = |service: &Service| matches!(service, Service::Http | Service::Elasticsearch);
+    let http = listeners.iter().find(|(service, _)| speaks_http(service));
     http.map_or(String::new(), |(_, address)| address.to_string())
 }
 

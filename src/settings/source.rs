@@ -23,9 +23,9 @@ pub struct FileSource {
     /// Paths that are left out although `include` names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
-    /// The index the events go to.
-    #[serde(default = "default_index")]
-    pub index: String,
+    /// The index the events go to; `logs` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
     /// The pipeline they pass first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
@@ -34,13 +34,13 @@ pub struct FileSource {
     pub multiline: Option<collector::transform::multiline::Settings>,
     /// Where reading begins in a file that is seen for the first time.
     #[serde(default)]
-    pub start: Start,
+    pub start_at: StartAt,
 }
 
 /// Where reading begins in a file that is seen for the first time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Start {
+pub enum StartAt {
     /// At its first line.
     #[default]
     Beginning,
@@ -54,10 +54,10 @@ impl FileSource {
         FileSource {
             include: include.iter().map(|glob| (*glob).to_owned()).collect(),
             exclude: Vec::new(),
-            index: default_index(),
+            index: None,
             pipeline: None,
             multiline: None,
-            start: Start::default(),
+            start_at: StartAt::default(),
         }
     }
 }
@@ -123,7 +123,9 @@ fn read_file(
             findings.mistake(place_of(name), &format!("{key}.{name}"), problem);
         }
     }
-    if let Err(error) = IndexName::parse(&source.index) {
+    if let Some(index) = &source.index
+        && let Err(error) = IndexName::parse(index)
+    {
         findings.mistake(
             place_of("index"),
             &format!("{key}.index"),
@@ -156,8 +158,4 @@ fn problem_of_glob(glob: &str) -> Option<String> {
     let opened = glob.rfind('[');
     let is_open = opened.is_some_and(|at| !glob[at..].contains(']'));
     is_open.then(|| format!("the [ in {glob:?} is never closed; write ] behind its characters"))
-}
-
-fn default_index() -> String {
-    IndexName::default_index().as_str().to_owned()
 }

@@ -220,3 +220,117 @@ impl HttpClient for ClientOnRuntime {
         sent.await??
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use arc_swap::ArcSwap;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::{any, get};
+    use http_body_util::{BodyExt, Full};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+    use crate::server::{Admission, Listener, Server};
+    use crate::settings::Service;
+    use crate::telemetry::Metrics;
+
+    /// What an OTLP endpoint answers on success, for both transports: gRPC wants an empty message and a status behind it.
+    fn success(request: &Request<Body>) -> Response<Body> {
+        let is_grpc = request.uri().path().ends_with("/Export");
+        if !is_grpc {
+            return Response::new(Body::empty());
+        }
+        let trailers = HeaderMap::from_iter([(
+            HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static("0"),
+        )]);
+        let message = Full::new(Bytes::from_static(&[0; 5]));
+        let body = message.with_trailers(async { Some(Ok(trailers)) });
+        let mut response = Response::new(Body::new(body));
+        response
+            .headers_mut()
+            .insert("content-type", HeaderValue::from_static("application/grpc"));
+        response
+    }
+
+    /// A Daybook in small: its server, its spans, a receiver that logs what it does, and an exporter that sends to it.
+    async fn check_that_exporting_to_oneself_converges(protocol: OtlpProtocol) {
+        let exports = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&exports);
+        let receive = move |request: Request<Body>| async move {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tracing::info!("took an export");
+            success(&request)
+        };
+        let router = Router::new()
+            .route(
+                "/",
+                get(|| async { tracing::info!("took a stranger's request") }),
+            )
+            .fallback(any(receive));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Listener::bind(Service::Http, address).unwrap();
+        let url = format!("http://{}", listener.address());
+        let listeners = vec![(listener, Arc::new(ArcSwap::from_pointee(router)))];
+        let metrics = Metrics::new(Arc::default()).unwrap();
+        let _server = Server::start(listeners, Admission::new(100, 100), &metrics);
+        let export = Export::start(&OtlpExport {
+            endpoint: url.clone(),
+            protocol,
+            headers: BTreeMap::new(),
+            traces: true,
+            logs: true,
+        })
+        .unwrap();
+        // The test's runtime has one thread, so this covers the server's tasks too.
+        let subscriber = tracing_subscriber::registry().with(export.layers());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let flush = || {
+            let (traces, logs) = (export.traces.clone().unwrap(), export.logs.clone().unwrap());
+            tokio::task::spawn_blocking(move || {
+                traces.force_flush().unwrap();
+                logs.force_flush().unwrap();
+            })
+        };
+
+        assert_eq!(reqwest::get(&url).await.unwrap().status(), 200);
+        flush().await.unwrap();
+        let of_the_stranger = exports.load(Ordering::Relaxed);
+        assert_eq!(of_the_stranger, 2, "its span and its log were exported");
+        for _ in 0..5 {
+            flush().await.unwrap();
+        }
+        assert_eq!(
+            exports.load(Ordering::Relaxed),
+            of_the_stranger,
+            "the exports themselves made none"
+        );
+
+        reqwest::get(&url).await.unwrap();
+        flush().await.unwrap();
+        assert_eq!(
+            exports.load(Ordering::Relaxed),
+            4,
+            "strangers are still told of"
+        );
+        tokio::task::spawn_blocking(move || export.stop(Duration::from_secs(1)))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn exporting_to_oneself_converges_over_http() {
+        check_that_exporting_to_oneself_converges(OtlpProtocol::Http).await;
+    }
+
+    #[tokio::test]
+    async fn exporting_to_oneself_converges_over_grpc() {
+        check_that_exporting_to_oneself_converges(OtlpProtocol::Grpc).await;
+    }
+}

@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
         let content = if mode & 1 == 0 { bytes.to_vec() } else { built(first, bytes) };
         files.insert(PathBuf::from(format!("{DIR}/{first:020}.journal")), content);
     }
-    let disk = ModelDisk::with_files(&files);
+    let disk = ModelDisk::with_files(0, &files);
     let Some(first_read) = read(&disk) else { return };
     let second_read = read(&disk).expect("what opened once opens again");
     assert_eq!(first_read, second_read);

@@ -80,7 +80,7 @@ async fn indices(state: ElasticState, target: &str, params: &Params, headers: &H
     let mut unread = resolved.shards();
     for view in state.summaries(resolved.shards()).await? {
         unread.retain(|shard| *shard != view.shard);
-        let summary = &view.summary;
+        let summary = &view.answer;
         let created = Some(view.shard.day.start());
         rows.push(index_row(
             "green",
@@ -160,8 +160,8 @@ async fn shards(state: ElasticState, target: &str, params: &Params, headers: &He
             Cell::Number(0),
             word("p"),
             word("STARTED"),
-            Cell::Number(view.summary.event_count),
-            Cell::Bytes(view.summary.byte_size),
+            Cell::Number(view.answer.event_count),
+            Cell::Bytes(view.answer.byte_size),
             word(&ip),
             word(&state.settings().node_name),
         ]
@@ -193,7 +193,7 @@ async fn count_of(
 async fn count(state: ElasticState, target: &str, params: &Params, headers: &HeaderMap) -> Reply {
     let resolved = state.resolve(target, params, TargetOptions::default())?;
     let views = state.summaries(resolved.shards()).await?;
-    let events = views.iter().map(|view| view.summary.event_count).sum();
+    let events = views.iter().map(|view| view.answer.event_count).sum();
     let [epoch, time] = now_cells(&state);
     let rows = vec![vec![epoch, time, Cell::Number(events)]];
     let columns = COUNT;

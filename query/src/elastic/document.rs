@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use indexer::logs::{Hit, ReadError, ShardReader};
+use indexer::logs::{Hit, ReadError, ShardId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -40,28 +40,6 @@ pub fn routes(state: ElasticState) -> Router {
 struct Found {
     index: String,
     hit: Hit,
-}
-
-/// Reads one event of a shard by its id, for those who implement [`LogStore`] over [`ShardReader`]s. Blocking.
-///
-/// # Errors
-/// The shard's files cannot be read.
-pub fn find_event(shard: &ShardReader, id: &str) -> Result<Option<Hit>, ReadError> {
-    use indexer::logs::Leaf;
-    use tantivy::collector::TopDocs;
-
-    let query = shard.query(&Leaf::Ids(vec![id.to_owned()]))?;
-    let newest = TopDocs::with_limit(1).order_by_score();
-    let found = shard.searcher().search(&query, &newest);
-    let found = found.map_err(|error| ReadError {
-        shard: shard.name(),
-        message: error.to_string(),
-    })?;
-    let Some((_, address)) = found.first() else {
-        return Ok(None);
-    };
-    let hit = shard.event(address.segment_ord as usize, address.doc_id)?;
-    Ok(Some(hit))
 }
 
 async fn document(
@@ -125,21 +103,19 @@ fn first_found(
     targets: &[Target],
     id: &str,
 ) -> Result<Option<Found>, ReadError> {
-    let mut newest_first: Vec<&Target> = targets.iter().collect();
-    newest_first.sort_by_key(|target| std::cmp::Reverse(target.shard.day));
-    for target in newest_first {
-        let Some(hit) = store.event(&target.shard, id)? else {
-            continue;
-        };
-        let is_in_slice = target
-            .time_slice
-            .is_none_or(|slice| slice.start <= hit.timestamp && hit.timestamp < slice.end);
-        if is_in_slice {
-            let index = target.shard.index.shard_name(target.shard.day);
-            return Ok(Some(Found { index, hit }));
-        }
-    }
-    Ok(None)
+    let mut newest_first: Vec<ShardId> = targets.iter().map(|t| t.shard.clone()).collect();
+    newest_first.sort_by_key(|shard| std::cmp::Reverse(shard.day));
+    newest_first.dedup();
+    let Some((shard, hit)) = store.event(&newest_first, id)? else {
+        return Ok(None);
+    };
+    let is_in_slice = |target: &Target| {
+        let slice = target.time_slice;
+        slice.is_none_or(|slice| slice.start <= hit.timestamp && hit.timestamp < slice.end)
+    };
+    let mut of_shard = targets.iter().filter(|target| target.shard == shard);
+    let index = shard.index.shard_name(shard.day);
+    Ok(of_shard.any(is_in_slice).then_some(Found { index, hit }))
 }
 
 /// Clients of version 7 expect a type.

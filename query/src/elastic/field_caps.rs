@@ -14,6 +14,7 @@ use super::error::ElasticError;
 use super::mapping::FieldType;
 use super::params::Params;
 use super::state::{ElasticState, ShardView};
+use super::store::FieldMap;
 use super::target::TargetOptions;
 
 type Reply = Result<Json<Value>, ElasticError>;
@@ -123,7 +124,7 @@ async fn field_caps(state: &ElasticState, target: &str, params: &Params, body: &
         .iter()
         .map(|shard| shard.index.shard_name(shard.day))
         .collect();
-    let views = state.summaries(shards).await?;
+    let views = state.fields(shards).await?;
     let capabilities = capabilities_of(&views, &indices, &wanted);
     indices.extend(resolved.created);
     let fields = capabilities
@@ -133,7 +134,11 @@ async fn field_caps(state: &ElasticState, target: &str, params: &Params, body: &
     Ok(Json(json!({ "indices": indices, "fields": fields })))
 }
 
-fn capabilities_of(views: &[ShardView], indices: &[String], wanted: &Wanted) -> Capabilities {
+fn capabilities_of(
+    views: &[ShardView<FieldMap>],
+    indices: &[String],
+    wanted: &Wanted,
+) -> Capabilities {
     let mut capabilities = Capabilities::new();
     for view in views {
         let name = view.name();
@@ -150,8 +155,13 @@ fn capabilities_of(views: &[ShardView], indices: &[String], wanted: &Wanted) -> 
     capabilities
 }
 
-fn add_fields(view: &ShardView, at: usize, wanted: &Wanted, capabilities: &mut Capabilities) {
-    let fields = &view.summary.fields;
+fn add_fields(
+    view: &ShardView<FieldMap>,
+    at: usize,
+    wanted: &Wanted,
+    capabilities: &mut Capabilities,
+) {
+    let fields = &view.answer;
     let mut parents = BTreeSet::new();
     for (path, kinds) in fields.iter() {
         let Some(field_type) = FieldType::of(path, *kinds) else {

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use super::registry::MemoryRegistry;
 use super::state::{ElasticSettings, ElasticState};
-use super::store::{LogStore, ShardSummary};
+use super::store::{FieldMap, LogStore, Partial, ShardSummary};
 
 /// The events of each shard, by id.
 pub(super) struct FakeStore {
@@ -28,6 +28,7 @@ pub(super) struct FakeStore {
 #[derive(Clone, Default)]
 struct FakeShard {
     summary: ShardSummary,
+    fields: FieldMap,
     events: BTreeMap<String, Hit>,
     is_broken: bool,
 }
@@ -176,10 +177,10 @@ impl FakeStore {
             event_count: 0,
             byte_size,
             time_range: None,
-            fields: Arc::new(fields.collect()),
         };
         let fake = FakeShard {
             summary,
+            fields: fields.collect(),
             ..FakeShard::default()
         };
         self.shards.lock().unwrap().insert(shard(name), fake);
@@ -207,6 +208,21 @@ impl FakeStore {
         shards.get_mut(&shard(name)).unwrap().is_broken = true;
     }
 
+    fn ask<T>(&self, shards: &[ShardId], question: impl Fn(FakeShard) -> T) -> Partial<T> {
+        let mut partial = Partial {
+            found: Vec::new(),
+            failed: Vec::new(),
+        };
+        for shard in shards {
+            match self.fake(shard) {
+                Ok(Some(fake)) => partial.found.push((shard.clone(), question(fake))),
+                Ok(None) => {}
+                Err(error) => partial.failed.push(error),
+            }
+        }
+        partial
+    }
+
     fn fake(&self, id: &ShardId) -> Result<Option<FakeShard>, ReadError> {
         let fake = self.shards.lock().unwrap().get(id).cloned();
         match fake {
@@ -224,14 +240,22 @@ impl LogStore for FakeStore {
         self.shards.lock().unwrap().keys().cloned().collect()
     }
 
-    fn summary(&self, shard: &ShardId) -> Result<Option<ShardSummary>, ReadError> {
-        Ok(self.fake(shard)?.map(|fake| fake.summary))
+    fn summaries(&self, shards: &[ShardId]) -> Partial<ShardSummary> {
+        self.ask(shards, |fake| fake.summary)
     }
 
-    fn event(&self, shard: &ShardId, id: &str) -> Result<Option<Hit>, ReadError> {
-        Ok(self
-            .fake(shard)?
-            .and_then(|fake| fake.events.get(id).cloned()))
+    fn fields(&self, shards: &[ShardId]) -> Partial<FieldMap> {
+        self.ask(shards, |fake| fake.fields)
+    }
+
+    fn event(&self, shards: &[ShardId], id: &str) -> Result<Option<(ShardId, Hit)>, ReadError> {
+        for shard in shards {
+            let fake = self.fake(shard)?;
+            if let Some(hit) = fake.and_then(|fake| fake.events.get(id).cloned()) {
+                return Ok(Some((shard.clone(), hit)));
+            }
+        }
+        Ok(None)
     }
 
     fn delete(&self, shards: &[ShardId]) -> Result<(), ReadError> {

@@ -1,4 +1,4 @@
-//! Indices as things: create, show, delete, their settings and sizes, make them current.
+//! Indices as things: create, show, delete, their sizes, make them current.
 //!
 //! An index comes to be with its first event; `PUT` only keeps the name, so that it is found until then.
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::aliases;
 use super::error::ElasticError;
-use super::flat_settings::{flatten, merge, nest};
+use super::index_settings::{index_settings, settings_of_name, shown_settings};
 use super::mapping::mappings_of_shard;
 use super::params::Params;
 use super::registry::{Change, Kind};
@@ -29,10 +29,6 @@ pub fn routes(state: ElasticState) -> Router {
             "/{target}",
             get(show).head(exists).put(create).delete(delete),
         )
-        .route("/_settings", get(settings_of_all))
-        .route("/_settings/{names}", get(named_settings_of_all))
-        .route("/{target}/_settings", get(settings_of).put(put_settings))
-        .route("/{target}/_settings/{names}", get(named_settings_of))
         .route("/_stats", get(stats_of_all))
         .route("/_stats/{metrics}", get(stats_of_all))
         .route("/{target}/_stats", get(stats_of))
@@ -74,7 +70,7 @@ async fn show(
     let resolved = state.resolve(&target, &params, TargetOptions::default())?;
     let names = state.names();
     let mut reply = Map::new();
-    for view in state.summaries(resolved.shards()).await? {
+    for view in state.fields(resolved.shards()).await? {
         let (name, mappings) = mappings_of_shard(&view);
         let shown = json!({
             "aliases": aliases::of_index(&state, &names, &name),
@@ -129,7 +125,7 @@ async fn create(
             &state,
             &names,
             &alias,
-            &[name.clone()],
+            std::slice::from_ref(&name),
             properties,
         )?);
     }
@@ -169,16 +165,6 @@ fn untyped(mappings: Value, is_typed: bool) -> Value {
         }
         mappings => mappings,
     }
-}
-
-/// Flat, each name with `index.` before it, as Elasticsearch keeps them.
-fn index_settings(settings: &Value) -> Map<String, Value> {
-    let flat = flatten(settings).into_iter();
-    flat.map(|(name, value)| match name.starts_with("index.") {
-        true => (name, value),
-        false => (format!("index.{name}"), value),
-    })
-    .collect()
 }
 
 /// Deletes what the target names, for good. Wildcards are refused, so that a slip of the finger deletes one index
@@ -312,7 +298,7 @@ fn merge_properties(
 }
 
 /// The names under which shards and created indices are shown.
-fn concrete_names(
+pub(super) fn concrete_names(
     state: &ElasticState,
     target: &str,
     params: &Params,
@@ -328,111 +314,11 @@ pub(super) fn names_of(resolved: &Resolved) -> Vec<String> {
     names.chain(resolved.created.iter().cloned()).collect()
 }
 
-fn stored_index(state: &ElasticState, name: &str) -> Map<String, Value> {
+pub(super) fn stored_index(state: &ElasticState, name: &str) -> Map<String, Value> {
     match state.registry().entry(Kind::Index, name) {
         Some(Value::Object(index)) => index,
         _ => Map::new(),
     }
-}
-
-async fn settings_of_all(State(state): State<ElasticState>, params: Params) -> Reply {
-    settings(&state, "*", "*", &params)
-}
-
-async fn named_settings_of_all(
-    State(state): State<ElasticState>,
-    Path(names): Path<String>,
-    params: Params,
-) -> Reply {
-    settings(&state, "*", &names, &params)
-}
-
-async fn settings_of(
-    State(state): State<ElasticState>,
-    Path(target): Path<String>,
-    params: Params,
-) -> Reply {
-    settings(&state, &target, "*", &params)
-}
-
-async fn named_settings_of(
-    State(state): State<ElasticState>,
-    Path((target, names)): Path<(String, String)>,
-    params: Params,
-) -> Reply {
-    settings(&state, &target, &names, &params)
-}
-
-fn settings(state: &ElasticState, target: &str, wanted: &str, params: &Params) -> Reply {
-    let is_flat = params.flag("flat_settings", false)?;
-    let mut reply = Map::new();
-    for name in concrete_names(state, target, params)? {
-        let mut settings = settings_of_name(state, &name);
-        settings.retain(|setting, _| super::cat::is_listed(wanted, setting));
-        reply.insert(
-            name,
-            json!({ "settings": shown_settings(settings, is_flat) }),
-        );
-    }
-    Ok(Json(Value::Object(reply)))
-}
-
-fn settings_of_name(state: &ElasticState, name: &str) -> Map<String, Value> {
-    let index = stored_index(state, name);
-    let created = index.get("created_millis").and_then(Value::as_i64);
-    let day = event::WriteTarget::parse(name)
-        .ok()
-        .and_then(|target| target.day);
-    let created_millis = created.or(day.map(|day| day.start().millis()));
-    let created_millis = created_millis.unwrap_or_default().to_string();
-    let mut settings = Map::new();
-    let defaults = [
-        ("index.creation_date", created_millis.as_str()),
-        ("index.number_of_shards", "1"),
-        ("index.number_of_replicas", "0"),
-        ("index.uuid", &index_uuid(name)),
-        ("index.version.created", "8170099"),
-        ("index.provided_name", name),
-    ];
-    for (setting, value) in defaults {
-        settings.insert(setting.to_owned(), value.into());
-    }
-    if let Some(Value::Object(stored)) = index.get("settings") {
-        merge(&mut settings, stored.clone());
-    }
-    settings
-}
-
-fn shown_settings(flat: Map<String, Value>, is_flat: bool) -> Value {
-    if is_flat {
-        Value::Object(flat)
-    } else {
-        nest(&flat)
-    }
-}
-
-/// Keeps the settings and has no other effect.
-async fn put_settings(
-    State(state): State<ElasticState>,
-    Path(target): Path<String>,
-    params: Params,
-    body: Bytes,
-) -> Reply {
-    let body: Value =
-        serde_json::from_slice(&body).map_err(|error| ElasticError::json_parse(&error))?;
-    let body = body.get("settings").cloned().unwrap_or(body);
-    let changed = index_settings(&body);
-    let mut changes = Vec::new();
-    for name in concrete_names(&state, &target, &params)? {
-        let mut index = stored_index(&state, &name);
-        let settings = index.entry("settings").or_insert_with(|| json!({}));
-        if let Value::Object(settings) = settings {
-            merge(settings, changed.clone());
-        }
-        changes.push(Change::Put(Kind::Index, name, Value::Object(index)));
-    }
-    state.change(changes).await?;
-    Ok(Json(json!({ "acknowledged": true })))
 }
 
 async fn stats_of_all(State(state): State<ElasticState>, params: Params) -> Reply {
@@ -460,11 +346,11 @@ async fn stats(state: &ElasticState, target: &str, params: &Params) -> Reply {
     let (mut events, mut bytes) = (0, 0);
     let mut indices = Map::new();
     for view in state.summaries(resolved.shards()).await? {
-        events += view.summary.event_count;
-        bytes += view.summary.byte_size;
+        events += view.answer.event_count;
+        bytes += view.answer.byte_size;
         let name = view.name();
         let mut entry = json!({ "uuid": index_uuid(&name), "health": "green", "status": "open" });
-        let sizes = both(view.summary.event_count, view.summary.byte_size);
+        let sizes = both(view.answer.event_count, view.answer.byte_size);
         if let (Value::Object(entry), Value::Object(sizes)) = (&mut entry, sizes) {
             entry.extend(sizes);
         }
@@ -617,31 +503,6 @@ mod tests {
         world.call("PUT", "/fresh", "").await;
         assert_eq!(world.call("DELETE", "/fresh", "").await.status, 200);
         assert_eq!(world.call("HEAD", "/fresh", "").await.status, 404);
-    }
-
-    #[tokio::test]
-    async fn settings_are_kept_and_given_back_in_both_forms() {
-        let world = World::new();
-        let body = r#"{"index":{"blocks":{"write":true}}}"#;
-        assert_eq!(
-            world.call("PUT", "/nginx/_settings", body).await.status,
-            200
-        );
-        let flat = world.fetch_json("/nginx/_settings?flat_settings").await;
-        assert_eq!(
-            flat["nginx-2026.11.23"]["settings"]["index.blocks.write"],
-            "true"
-        );
-        let nested = world.fetch_json("/nginx/_settings/index.blocks.*").await;
-        assert_eq!(
-            nested["nginx-2026.11.23"]["settings"],
-            json!({"index": {"blocks": {"write": "true"}}})
-        );
-        world
-            .call("PUT", "/nginx/_settings", r#"{"blocks.write":null}"#)
-            .await;
-        let nested = world.fetch_json("/nginx/_settings/index.blocks.*").await;
-        assert_eq!(nested["nginx-2026.11.23"]["settings"], json!({}));
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ use super::error::ElasticError;
 use super::indices;
 use super::params::Params;
 use super::state::{ElasticState, ShardView};
+use super::store::FieldMap;
 use super::target::TargetOptions;
 
 /// Paths are nested at most this deep; what is deeper stays a dotted name at the last level.
@@ -113,7 +114,7 @@ impl FieldType {
 }
 
 /// `{"properties":{…}}` of the fields of a shard.
-pub(super) fn mappings_of(fields: &BTreeMap<String, FieldKinds>) -> Value {
+pub(super) fn mappings_of(fields: &FieldMap) -> Value {
     let mut root = Node::default();
     for (path, kinds) in fields {
         if let Some(field_type) = FieldType::of(path, *kinds) {
@@ -229,7 +230,7 @@ async fn all_mappings(
     params: &Params,
 ) -> Result<Vec<(String, Value)>, ElasticError> {
     let resolved = state.resolve(target, params, TargetOptions::default())?;
-    let views = state.summaries(resolved.shards()).await?;
+    let views = state.fields(resolved.shards()).await?;
     let mut mappings: Vec<(String, Value)> = views.iter().map(mappings_of_shard).collect();
     for name in resolved.created {
         let stored = indices::stored_mappings(state, &name);
@@ -238,8 +239,8 @@ async fn all_mappings(
     Ok(mappings)
 }
 
-pub(super) fn mappings_of_shard(view: &ShardView) -> (String, Value) {
-    (view.name(), mappings_of(&view.summary.fields))
+pub(super) fn mappings_of_shard(view: &ShardView<FieldMap>) -> (String, Value) {
+    (view.name(), mappings_of(&view.answer))
 }
 
 async fn field_mapping_of_all(
@@ -260,11 +261,11 @@ async fn field_mapping_of(
 
 async fn field_mapping(state: &ElasticState, target: &str, fields: &str, params: &Params) -> Reply {
     let resolved = state.resolve(target, params, TargetOptions::default())?;
-    let views = state.summaries(resolved.shards()).await?;
+    let views = state.fields(resolved.shards()).await?;
     let mut reply = Map::new();
     for view in views {
         let mut found = Map::new();
-        for (path, kinds) in view.summary.fields.iter() {
+        for (path, kinds) in view.answer.iter() {
             let Some(field_type) = FieldType::of(path, *kinds) else {
                 continue;
             };
@@ -277,8 +278,8 @@ async fn field_mapping(state: &ElasticState, target: &str, fields: &str, params:
             };
             add(path.clone(), Value::Object(field_type.to_json()));
             let keyword = format!("{path}.keyword");
-            let has_keyword = field_type == FieldType::TextAndKeyword
-                && !view.summary.fields.contains_key(&keyword);
+            let has_keyword =
+                field_type == FieldType::TextAndKeyword && !view.answer.contains_key(&keyword);
             if has_keyword {
                 add(
                     keyword,

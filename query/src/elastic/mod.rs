@@ -13,6 +13,7 @@ pub mod field_caps;
 #[cfg(test)]
 mod fixture;
 mod flat_settings;
+pub mod index_settings;
 pub mod indices;
 pub mod language;
 pub mod mapping;
@@ -40,6 +41,7 @@ pub fn metadata_routes(state: &state::ElasticState) -> Router {
         data_streams::routes,
         document::routes,
         field_caps::routes,
+        index_settings::routes,
         indices::routes,
         mapping::routes,
         resolve_index::routes,

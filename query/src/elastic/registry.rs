@@ -4,7 +4,7 @@
 //! created data streams have an effect: they are names that can be searched.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -35,6 +35,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, in order.
+    pub const ALL: [Kind; 9] = [
+        Kind::Index,
+        Kind::DataStream,
+        Kind::Alias,
+        Kind::Template,
+        Kind::IndexTemplate,
+        Kind::ComponentTemplate,
+        Kind::LifecyclePolicy,
+        Kind::IngestPipeline,
+        Kind::ClusterSettings,
+    ];
+
     /// A short, stable name.
     pub fn name(self) -> &'static str {
         match self {
@@ -114,7 +127,14 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, Default, Clone)]
 struct Kept {
-    entries: BTreeMap<(Kind, String), (Value, usize)>,
+    entries: BTreeMap<(Kind, String), Entry>,
+    bytes: usize,
+}
+
+/// Shared, so that all entries can be copied cheaply before they are changed.
+#[derive(Debug, Clone)]
+struct Entry {
+    value: Arc<Value>,
     bytes: usize,
 }
 
@@ -128,53 +148,64 @@ impl MemoryRegistry {
 impl Registry for MemoryRegistry {
     fn entry(&self, kind: Kind, name: &str) -> Option<Value> {
         let kept = self.kept.lock().expect("no holder of this lock panics");
-        let (value, _) = kept.entries.get(&(kind, name.to_owned()))?;
-        Some(value.clone())
+        kept.entry(kind, name)
     }
 
     fn entries(&self, kind: Kind) -> Vec<(String, Value)> {
         let kept = self.kept.lock().expect("no holder of this lock panics");
-        let from_kind = kept.entries.range((kind, String::new())..);
-        from_kind
-            .take_while(|((known, _), _)| *known == kind)
-            .map(|((_, name), (value, _))| (name.clone(), value.clone()))
-            .collect()
+        kept.of_kind(kind)
     }
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), RegistryError> {
         let mut kept = self.kept.lock().expect("no holder of this lock panics");
-        let mut changed = kept.clone();
-        for change in changes {
-            changed.make(change);
-        }
-        if changed.entries.len() > ENTRIES_MAX {
-            return Err(RegistryError::Full(format!(
-                "{ENTRIES_MAX} entries are the most"
-            )));
-        }
-        if changed.bytes > BYTES_MAX {
-            return Err(RegistryError::Full(format!(
-                "{BYTES_MAX} bytes are the most"
-            )));
-        }
-        *kept = changed;
+        *kept = kept.after(changes)?;
         Ok(())
     }
 }
 
 impl Kept {
+    fn entry(&self, kind: Kind, name: &str) -> Option<Value> {
+        let entry = self.entries.get(&(kind, name.to_owned()))?;
+        Some(Value::clone(&entry.value))
+    }
+
+    fn of_kind(&self, kind: Kind) -> Vec<(String, Value)> {
+        let from_kind = self.entries.range((kind, String::new())..);
+        from_kind
+            .take_while(|((known, _), _)| *known == kind)
+            .map(|((_, name), entry)| (name.clone(), Value::clone(&entry.value)))
+            .collect()
+    }
+
+    fn after(&self, changes: Vec<Change>) -> Result<Kept, RegistryError> {
+        let mut changed = self.clone();
+        for change in changes {
+            changed.make(change);
+        }
+        if changed.entries.len() > ENTRIES_MAX {
+            let problem = format!("{ENTRIES_MAX} entries are the most");
+            return Err(RegistryError::Full(problem));
+        }
+        if changed.bytes > BYTES_MAX {
+            let problem = format!("{BYTES_MAX} bytes are the most");
+            return Err(RegistryError::Full(problem));
+        }
+        Ok(changed)
+    }
+
     fn make(&mut self, change: Change) {
         let (key, value) = match change {
             Change::Put(kind, name, value) => ((kind, name), Some(value)),
             Change::Delete(kind, name) => ((kind, name), None),
         };
-        if let Some((_, bytes)) = self.entries.remove(&key) {
-            self.bytes -= bytes;
+        if let Some(entry) = self.entries.remove(&key) {
+            self.bytes -= entry.bytes;
         }
         if let Some(value) = value {
             let bytes = key.1.len() + value.to_string().len();
             self.bytes += bytes;
-            self.entries.insert(key, (value, bytes));
+            let value = Arc::new(value);
+            self.entries.insert(key, Entry { value, bytes });
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::error::ElasticError;
 use super::params::Params;
 use super::registry::{Change, Kind, Registry};
-use super::store::{LogStore, ShardSummary};
+use super::store::{FieldMap, LogStore, Partial, ShardSummary};
 use super::target::{Names, Resolved, TargetOptions};
 use super::version::VersionSettings;
 
@@ -59,13 +59,13 @@ impl Default for ElasticSettings {
     }
 }
 
-/// A shard and what is in it.
-pub(super) struct ShardView {
+/// A shard and what was asked about it.
+pub(super) struct ShardView<T> {
     pub(super) shard: ShardId,
-    pub(super) summary: ShardSummary,
+    pub(super) answer: T,
 }
 
-impl ShardView {
+impl<T> ShardView<T> {
     /// Its name as clients see it.
     pub(super) fn name(&self) -> String {
         self.shard.index.shard_name(self.shard.day)
@@ -163,24 +163,33 @@ impl ElasticState {
         Ok(answer.await.map_err(broken_task)??)
     }
 
-    /// Reads what is in some shards. One that cannot be read is left out and logged: the rest still answers.
+    /// How much is in some shards. One that cannot be read is left out and logged: the rest still answers.
     pub(super) async fn summaries(
         &self,
         shards: Vec<ShardId>,
-    ) -> Result<Vec<ShardView>, ElasticError> {
-        let views = self.read(move |store| {
-            let mut views = Vec::with_capacity(shards.len());
-            for shard in shards {
-                match store.summary(&shard) {
-                    Ok(Some(summary)) => views.push(ShardView { shard, summary }),
-                    Ok(None) => {}
-                    Err(error) => tracing::error!(%error, "a shard is left out of a reply"),
-                }
-            }
-            Ok(views)
-        });
-        views.await
+    ) -> Result<Vec<ShardView<ShardSummary>>, ElasticError> {
+        let asked = self.read(move |store| Ok(store.summaries(&shards)));
+        Ok(readable(asked.await?))
     }
+
+    /// The fields of some shards. One that cannot be read is left out and logged: the rest still answers.
+    pub(super) async fn fields(
+        &self,
+        shards: Vec<ShardId>,
+    ) -> Result<Vec<ShardView<FieldMap>>, ElasticError> {
+        let asked = self.read(move |store| Ok(store.fields(&shards)));
+        Ok(readable(asked.await?))
+    }
+}
+
+fn readable<T>(partial: Partial<T>) -> Vec<ShardView<T>> {
+    for error in &partial.failed {
+        tracing::error!(%error, "a shard is left out of a reply");
+    }
+    let found = partial.found.into_iter();
+    found
+        .map(|(shard, answer)| ShardView { shard, answer })
+        .collect()
 }
 
 fn broken_task(error: tokio::task::JoinError) -> ElasticError {

@@ -100,6 +100,11 @@ impl<'a> BatchBuilder<'a> {
         self.lines == 0
     }
 
+    /// Whether there is something to append; not so when a pipeline dropped every line.
+    pub fn has_events(&self) -> bool {
+        !self.ends.is_empty() || !self.events.is_empty()
+    }
+
     /// The batch, with how far the files have been read.
     pub fn finish(self, checkpoint: Option<Bytes>) -> FileBatch {
         let mut events = self.events;

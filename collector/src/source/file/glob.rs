@@ -190,6 +190,8 @@ fn class_expression(characters: &mut std::str::Chars<'_>) -> Result<String, Stri
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -253,5 +255,14 @@ mod tests {
         assert_eq!(found("**/*.log"), ["a.log", "b/x.log", "b/c/y.log"]);
         assert_eq!(found("b/{x,z}.log"), ["b/x.log"]);
         assert_eq!(found("missing/*.log"), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_pattern_is_read_or_refused(pattern in r"/[a-c*?\[\]{},!^\\/.ä-]{0,20}", path in "/[a-c/.ä]{0,10}") {
+            if let Ok(glob) = Glob::parse(&pattern) {
+                glob.matches(Path::new(&path));
+            }
+        }
     }
 }

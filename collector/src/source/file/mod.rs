@@ -73,7 +73,8 @@ pub enum StartAt {
     /// With the first line.
     #[default]
     Beginning,
-    /// With the first line written after the start. Files that appear later are read whole.
+    /// With the first line written after the start. Files that appear later are read whole. Until a first line was
+    /// stored, every start is the very first one.
     End,
 }
 
@@ -191,13 +192,15 @@ impl FileSource {
 
     /// Paths the patterns lead to at the moment, for the start-up lines.
     pub fn paths_found(settings: &Settings) -> Vec<PathBuf> {
+        let Ok(rules) = settings.rules() else {
+            return Vec::new();
+        };
         let mut paths = Vec::new();
-        let globs = settings
+        rules
             .include
             .iter()
-            .filter_map(|text| Glob::parse(text).ok());
-        globs.for_each(|glob| glob.collect_into(&mut paths));
-        paths.retain(|path| path.is_file());
+            .for_each(|glob| glob.collect_into(&mut paths));
+        paths.retain(|path| path.is_file() && !rules.exclude.iter().any(|glob| glob.matches(path)));
         paths
     }
 
@@ -271,8 +274,12 @@ async fn read(mut reading: Reading, stamp: Arc<Stamp>) -> Option<Reading> {
         let mut builder = BatchBuilder::new(&stamp, now);
         let work = reading.tailer.read(now, &mut |line| builder.push(line));
         reading.has_work = work > 0;
-        if !builder.is_empty() || reading.tailer.is_checkpoint_urgent() {
-            let checkpoint = reading.tailer.take_checkpoint();
+        if !builder.is_empty() {
+            // Progress without events waits for the next ones: the journal stores events.
+            let checkpoint = match builder.has_events() {
+                true => reading.tailer.take_checkpoint(),
+                false => None,
+            };
             reading.batch = Some(builder.finish(checkpoint));
         }
         reading
@@ -328,6 +335,9 @@ impl Sender {
         for reason in dropped {
             self.ledger.dropped(reason, 1);
         }
+        if batch.events.is_empty() {
+            return true;
+        }
         let mut has_waited = false;
         loop {
             // Its events share their bytes: sending it again costs no copy of them.
@@ -366,4 +376,181 @@ fn globs(patterns: &[String]) -> Result<Vec<Glob>, String> {
 
 fn line_bytes_max() -> usize {
     LINE_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::Mutex;
+
+    use event::{Ack, Batch, Document, Ledger, RetryAfter};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::source::checkpoint;
+
+    /// Hands every durable batch to the test; refuses as often as told to.
+    struct Journal {
+        refusals: Mutex<Vec<AppendError>>,
+        stored: mpsc::UnboundedSender<Batch>,
+    }
+
+    impl Append for Journal {
+        fn append(
+            &self,
+            batch: Batch,
+        ) -> Pin<Box<dyn Future<Output = Result<Ack, AppendError>> + Send + '_>> {
+            Box::pin(async move {
+                if let Some(refusal) = self.refusals.lock().unwrap().pop() {
+                    return Err(refusal);
+                }
+                self.stored.send(batch).ok();
+                Ok(Ack {
+                    outcomes: Vec::new(),
+                })
+            })
+        }
+    }
+
+    struct Running {
+        stored: mpsc::UnboundedReceiver<Batch>,
+        ledger: Ledger,
+        shutdown: CancellationToken,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    fn start(settings: &Settings, recovered: Entries, refusals: Vec<AppendError>) -> Running {
+        let (sender, stored) = mpsc::unbounded_channel();
+        let ledger = Ledger::new();
+        let parts = Parts {
+            name: Arc::from("files"),
+            pipeline: None,
+            append: Arc::new(Journal {
+                refusals: Mutex::new(refusals),
+                stored: sender,
+            }),
+            ledger: ledger.source("files"),
+            host_name: None,
+            recovered,
+        };
+        let shutdown = CancellationToken::new();
+        let source = FileSource::new(settings, parts).unwrap();
+        let task = tokio::spawn(source.run(shutdown.clone()));
+        Running {
+            stored,
+            ledger,
+            shutdown,
+            task,
+        }
+    }
+
+    fn messages(batch: &Batch) -> Vec<String> {
+        let message = |source: &[u8]| Document::parse(source).unwrap().get_str("message").unwrap();
+        batch
+            .events
+            .iter()
+            .map(|event| message(&event.source))
+            .collect()
+    }
+
+    fn append_to(path: &std::path::Path, text: &str) {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn lines_are_appended_and_a_restart_goes_on_behind_the_last_durable_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        let settings = Settings::including(vec![format!("{}/*.log", folder.path().display())]);
+        append_to(&path, "one\ntwo\nhal");
+        let mut running = start(&settings, Entries::new(), Vec::new());
+        let batch = running.stored.recv().await.unwrap();
+        assert_eq!(messages(&batch), ["one", "two"]);
+        running.shutdown.cancel();
+        running.task.await.unwrap();
+        let totals = running.ledger.totals().remove(0);
+        assert_eq!((totals.received, totals.received_bytes), (2, 8));
+
+        append_to(&path, "f\n");
+        let mut recovered = Entries::new();
+        assert!(checkpoint::apply(
+            &batch.checkpoint.unwrap(),
+            &mut recovered
+        ));
+        let mut running = start(&settings, recovered, Vec::new());
+        assert_eq!(messages(&running.stored.recv().await.unwrap()), ["half"]);
+        append_to(&path, "four\n");
+        assert_eq!(messages(&running.stored.recv().await.unwrap()), ["four"]);
+        running.shutdown.cancel();
+        running.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_journal_pauses_the_reading_and_nothing_is_lost_or_counted_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        let settings = Settings::including(vec![path.display().to_string()]);
+        append_to(&path, "one\n");
+        let full = AppendError::Full {
+            message: "1 GiB waits to be indexed".to_owned(),
+            retry_after: RetryAfter(Duration::from_millis(1)),
+        };
+        let mut running = start(&settings, Entries::new(), vec![full.clone(), full]);
+        assert_eq!(messages(&running.stored.recv().await.unwrap()), ["one"]);
+        append_to(&path, "two\n");
+        assert_eq!(messages(&running.stored.recv().await.unwrap()), ["two"]);
+        assert_eq!(running.ledger.totals()[0].received, 2);
+        running.shutdown.cancel();
+        running.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_source_stops_while_the_journal_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        append_to(&path, "one\n");
+        let settings = Settings::including(vec![path.display().to_string()]);
+        let full = AppendError::Full {
+            message: "full".to_owned(),
+            retry_after: RetryAfter(Duration::from_secs(3600)),
+        };
+        let mut running = start(&settings, Entries::new(), vec![full]);
+        running.shutdown.cancel();
+        running.task.await.unwrap();
+        assert!(running.stored.recv().await.is_none(), "nothing was durable");
+    }
+
+    #[test]
+    fn mistakes_in_the_settings_are_named() {
+        let cases = [
+            (r#"{"include":[]}"#, "include is empty"),
+            (
+                r#"{"include":["logs/*.log"]}"#,
+                "\"logs/*.log\" is not absolute",
+            ),
+            (r#"{"include":["/a/{b"]}"#, "{ without }"),
+            (r#"{"include":["/a"],"index":"Upper"}"#, "[Upper]"),
+            (
+                r#"{"include":["/a"],"multiline":{"start":"("}}"#,
+                "multiline pattern \"(\"",
+            ),
+            (
+                r#"{"include":["/a"],"max_line_bytes":0}"#,
+                "max_line_bytes is 0",
+            ),
+        ];
+        for (settings, part) in cases {
+            let settings: Settings = serde_json::from_str(settings).unwrap();
+            let problem = settings.check().unwrap_err();
+            assert!(problem.contains(part), "{problem}");
+        }
+        let unknown = serde_json::from_str::<Settings>(r#"{"include":["/a"],"exlude":[]}"#);
+        assert!(unknown.unwrap_err().to_string().contains("exlude"));
+    }
 }

@@ -28,7 +28,9 @@ const GZIP_MAGIC_BYTES: u64 = 2;
 
 /// A file that is being looked at.
 pub(super) struct Newcomer {
-    /// When it was found.
+    /// When a scan found it.
+    pub(super) found_at: Timestamp,
+    /// When it was first looked at with something in it; later than `found_at` when reading was paused.
     pub(super) since: Timestamp,
     /// Lives it is known not to hold.
     pub(super) rejected: Vec<u64>,
@@ -47,6 +49,15 @@ pub(super) struct Inspection {
     crc_wanted: u32,
     crc: crc32fast::Hasher,
     position: u64,
+}
+
+/// What a look at a newcomer showed.
+struct Sight<'a> {
+    /// Its first bytes, at most [`HEAD_BYTES`].
+    head: &'a [u8],
+    stat: Stat,
+    is_plain: bool,
+    now: Timestamp,
 }
 
 enum Judgement {
@@ -68,6 +79,7 @@ enum Likeness {
 impl Newcomer {
     pub(super) fn new(since: Timestamp) -> Newcomer {
         Newcomer {
+            found_at: since,
             since,
             rejected: Vec::new(),
             inspection: None,
@@ -93,10 +105,13 @@ impl Tailer {
         if stat.size < GZIP_MAGIC_BYTES {
             // Opened now it would pass for plain for good.
             self.close(file);
-            newcomer.since = now;
+            (newcomer.found_at, newcomer.since) = (now, now);
             file.role = Role::Newcomer(newcomer);
             file.next_check = now.plus(POLL_EVERY);
             return After::Keep(0);
+        }
+        if file.seen.is_none() {
+            newcomer.since = now;
         }
         let is_changed = file.seen.is_none_or(|seen| !stat.is_unchanged_since(&seen));
         let has_old_decoder = file.seen.is_some() && !file.is_plain();
@@ -140,7 +155,13 @@ impl Tailer {
         if newcomer.starts_at_end {
             return self.begin_at_end(file, &head, &stat);
         }
-        match self.judge(file, &mut newcomer, &head, &stat, now) {
+        let sight = Sight {
+            head: &head,
+            stat,
+            is_plain: file.is_plain(),
+            now,
+        };
+        match self.judge(file, &mut newcomer, &sight) {
             Judgement::New => {
                 file.role = Role::Follows(self.begin(file, &head));
                 file.next_check = now;
@@ -232,7 +253,6 @@ impl Tailer {
             life.anchor = Fingerprint::of(&tail);
             life.is_skipping = tail.last() != Some(&b'\n');
             life.is_changed = true;
-            self.is_checkpoint_urgent = true;
         }
         file.role = Role::Follows(id);
         file.seen = None;
@@ -258,25 +278,20 @@ impl Tailer {
         &mut self,
         file: &mut TailedFile,
         newcomer: &mut Newcomer,
-        head: &[u8],
-        stat: &Stat,
-        now: Timestamp,
+        sight: &Sight<'_>,
     ) -> Judgement {
-        for (id, carrier) in self.candidates(file, newcomer, head) {
+        for (id, carrier) in self.candidates(file, newcomer, sight.head) {
             let Some(life) = self.lives.get(&id) else {
                 continue;
             };
-            let is_plain = file.is_plain();
             let judgement = match carrier {
-                None => judge_lost(id, life, file, newcomer, is_plain, stat).map(|is_wanted| {
-                    match is_wanted {
+                None => {
+                    judge_lost(id, life, file, newcomer, sight).map(|is_wanted| match is_wanted {
                         true => Judgement::Inspect(id),
                         false => Judgement::Unneeded,
-                    }
-                }),
-                Some(carrier) => {
-                    self.judge_alive(id, carrier, file, newcomer, head, is_plain, stat, now)
+                    })
                 }
+                Some(carrier) => self.judge_alive(id, carrier, file, newcomer, sight),
             };
             match judgement {
                 Some(judgement) => return judgement,
@@ -323,18 +338,15 @@ impl Tailer {
             .collect()
     }
 
-    #[allow(clippy::too_many_arguments)] // One decision over all of them; a struct for it would be read nowhere else.
     fn judge_alive(
         &mut self,
         id: u64,
         carrier: FileKey,
         file: &mut TailedFile,
         newcomer: &mut Newcomer,
-        head: &[u8],
-        is_plain: bool,
-        stat: &Stat,
-        now: Timestamp,
+        sight: &Sight<'_>,
     ) -> Option<Judgement> {
+        let (head, now) = (sight.head, sight.now);
         let Some(mut model) = self.files.remove(&carrier) else {
             return Some(Judgement::Hold);
         };
@@ -342,11 +354,13 @@ impl Tailer {
         let is_model_plain = model.is_plain();
         let judgement = if !is_model_open {
             Some(Judgement::Hold)
-        } else if is_plain && is_model_plain {
-            match self.compare(id, &mut model, file, head, stat) {
+        } else if sight.is_plain && is_model_plain {
+            match self.compare(id, &mut model, file, head, &sight.stat) {
                 Likeness::Different => None,
                 Likeness::Unclear => Some(Judgement::Hold),
-                Likeness::Same if stat.size >= HEAD_BYTES as u64 => Some(Judgement::CopyOf(id)),
+                Likeness::Same if sight.stat.size >= HEAD_BYTES as u64 => {
+                    Some(Judgement::CopyOf(id))
+                }
                 Likeness::Same if is_over(now, newcomer.since, COPY_GRACE) => None,
                 Likeness::Same => {
                     newcomer.alike = Some(id);
@@ -391,6 +405,10 @@ impl Tailer {
             is_long_enough
                 && model.read_at(from, length, &mut anchor).is_ok()
                 && life.anchor.is_start_of(&anchor)
+                && model
+                    .read_at(0, usize::from(life.head.length), &mut anchor)
+                    .is_ok()
+                && life.head.is_start_of(&anchor)
         };
         if !is_intact(model) {
             return Likeness::Unclear;
@@ -493,17 +511,17 @@ fn judge_lost(
     life: &Life,
     file: &TailedFile,
     newcomer: &Newcomer,
-    is_plain: bool,
-    stat: &Stat,
+    sight: &Sight<'_>,
 ) -> Option<bool> {
     if life.offset == 0 {
         return None;
     }
-    if !is_plain {
+    if !sight.is_plain {
         return Some(true);
     }
-    let since = newcomer.since;
-    let is_near = |lost| !is_over(since, lost, COPY_GRACE) && !is_over(lost, since, COPY_GRACE);
+    let is_within_grace = |a, b| !is_over(a, b, COPY_GRACE) && !is_over(b, a, COPY_GRACE);
+    let is_near =
+        |lost| is_within_grace(lost, newcomer.found_at) || is_within_grace(lost, newcomer.since);
     let is_just_truncated =
         life.is_truncated && (newcomer.alike == Some(id) || life.lost_at.is_some_and(is_near));
     let is_short = life.offset < HEAD_BYTES as u64;
@@ -511,9 +529,9 @@ fn judge_lost(
     if is_short && !is_just_truncated && !is_same_by_name {
         return None;
     }
-    if stat.size < life.offset {
+    if sight.stat.size < life.offset {
         // The copy was made before the last lines we read were written; they were lost to it, not to us.
-        let is_older_copy = life.is_truncated && stat.size >= HEAD_BYTES as u64;
+        let is_older_copy = life.is_truncated && sight.stat.size >= HEAD_BYTES as u64;
         return is_older_copy.then_some(false);
     }
     Some(true)

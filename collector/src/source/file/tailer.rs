@@ -115,8 +115,6 @@ pub struct Tailer {
     last_scan: Option<Timestamp>,
     /// Lives dropped since the last checkpoint.
     forgotten: Vec<u64>,
-    /// Whether a checkpoint must not wait for the next event.
-    pub(super) is_checkpoint_urgent: bool,
     pub(super) buffer: Vec<u8>,
     unreadable: HashSet<PathBuf>,
     /// Whether files are left out, which is said once.
@@ -186,7 +184,6 @@ impl Tailer {
             next_life,
             last_scan: None,
             forgotten: Vec::new(),
-            is_checkpoint_urgent: false,
             buffer: Vec::new(),
             unreadable: HashSet::new(),
             is_overfull: false,
@@ -231,14 +228,9 @@ impl Tailer {
         }
     }
 
-    /// Whether a checkpoint is to be made durable although there is no event to go with it.
-    pub fn is_checkpoint_urgent(&self) -> bool {
-        self.is_checkpoint_urgent
-    }
-
-    /// What changed since the last call, for the batch that holds the events read since.
+    /// What changed since the last call, for the batch that holds the events read since. Called for batches that
+    /// have events; what changes without any waits for the next ones, and would be found out again after a crash.
     pub fn take_checkpoint(&mut self) -> Option<Bytes> {
-        self.is_checkpoint_urgent = false;
         let mut changes: Vec<([u8; 8], Option<Bytes>)> = Vec::new();
         for id in self.forgotten.drain(..) {
             changes.push((id.to_be_bytes(), None));
@@ -369,11 +361,9 @@ impl Tailer {
                 Role::Follows(id)
             }
             None => Role::Newcomer(Newcomer {
-                since: now,
                 rejected: own.iter().map(|(id, _)| *id).collect(),
-                inspection: None,
-                alike: None,
                 starts_at_end: is_first_scan && self.rules.starts_at_end,
+                ..Newcomer::new(now)
             }),
         };
         self.ring.push_back(key);
@@ -811,16 +801,15 @@ fn is_head_of(life: &Life, content: &mut Content, buffer: &mut Vec<u8>) -> bool 
 fn check_head(life: &mut Life, from: u64, buffer: &[u8], content: &mut Content) -> Result<(), Odd> {
     let mut start = Vec::new();
     let start = match from {
-        0 => &buffer[..buffer.len().min(HEAD_BYTES)],
+        0 if buffer.len() >= HEAD_BYTES => &buffer[..HEAD_BYTES],
         _ if content.read_at(0, HEAD_BYTES, &mut start).is_ok() => &start[..],
         // The next turn finds out.
         _ => return Ok(()),
     };
-    // Before its first event a content may still be replaced without a trace.
-    if life.offset > 0 && !life.head.is_start_of(start) {
+    if !life.head.is_start_of(start) {
         return Err(Odd::Replaced);
     }
-    if life.offset == 0 || start.len() > usize::from(life.head.length) {
+    if start.len() > usize::from(life.head.length) {
         life.head = Fingerprint::of(start);
     }
     Ok(())

@@ -25,6 +25,9 @@ const GROWTH_MAX: usize = 2;
 /// A record this far ahead of its arrival is not believed: the sender's clock is wrong.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// About what an event and its outcome take beside the document.
+const EVENT_BYTES: usize = 200;
+
 /// How deep a document's values are JSON; what lies deeper is kept as text.
 const DEPTH_MAX: usize = 32;
 
@@ -69,6 +72,8 @@ pub struct Terms {
 pub struct Documents {
     /// For [`event::Append`].
     pub events: Vec<Event>,
+    /// About how many bytes the events take in memory.
+    pub byte_size: usize,
     /// How many records the request had.
     pub record_count: u64,
     /// Records that could not be read.
@@ -167,6 +172,7 @@ impl<'a> Writer<'a> {
             ..
         } = self;
         let text = Bytes::from(text);
+        documents.byte_size = text.len() + EVENT_BYTES * written.len();
         documents.events = written
             .into_iter()
             .map(|(range, timestamp)| {

@@ -16,14 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
-use bytes::Bytes;
 use event::{IndexName, Outcome};
 
-use self::document::{Documents, Terms, Writer};
-use self::record::{ReadError, Undecodable};
+use self::document::Writer;
+use self::record::Undecodable;
 use self::status::Failure;
 use super::{Intake, PushContext};
 use crate::body::Body;
+
+pub use self::document::{Documents, Terms};
+pub use self::record::ReadError;
 
 /// How the source behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +36,6 @@ pub struct Settings {
     pub index: IndexName,
     /// The most bytes of one document: `limits.event`. The strings of larger ones are cut.
     pub event_bytes_max: usize,
-    /// The most bytes of one decompressed request: `limits.request`. Its documents may take twice as much.
-    pub request_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -44,7 +44,6 @@ impl Default for Settings {
             source_name: Arc::from("otlp"),
             index: IndexName::default_index(),
             event_bytes_max: 1024 * 1024,
-            request_bytes_max: 64 * 1024 * 1024,
         }
     }
 }
@@ -78,8 +77,10 @@ enum Signal {
 
 /// How a request is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub enum Format {
+    /// proto3's binary encoding.
     Protobuf,
+    /// OTLP's JSON.
     Json,
 }
 
@@ -133,21 +134,34 @@ impl Otlp {
     }
 
     async fn receive_logs(&self, format: Format, body: Body) -> Result<Receipt, Failure> {
-        let Body { bytes, reservation } = body;
+        let Body {
+            bytes,
+            mut reservation,
+        } = body;
         let body_bytes = bytes.len();
         let received = (self.context.now)();
         let terms = Terms {
             index: self.settings.index.clone(),
             received,
             event_bytes_max: self.settings.event_bytes_max,
-            request_bytes_max: self.settings.request_bytes_max,
+            request_bytes_max: self.context.bodies.bytes_max(),
         };
         let read = self
             .context
             .cpu
-            .run(body_bytes, move || read_logs(format, &bytes, terms))
+            .run(body_bytes, move || {
+                let documents = read_logs(format, &bytes, terms);
+                drop(bytes);
+                documents
+            })
             .await;
         let documents = read.map_err(|error| self.count_refused(error, body_bytes))?;
+        // The body is gone; its documents are what the request holds from here on.
+        reservation.shrink(body_bytes);
+        if !reservation.grow(documents.byte_size) {
+            self.intake.count_unread_request("busy", body_bytes as u64);
+            return Err(self.context.bodies.busy().into());
+        }
         self.count(&documents, body_bytes);
 
         let mut rejected_count = documents.malformed_count + documents.too_large_count;
@@ -236,7 +250,11 @@ impl Otlp {
     }
 }
 
-fn read_logs(format: Format, bytes: &Bytes, terms: Terms) -> Result<Documents, ReadError> {
+/// Makes the documents of an `ExportLogsServiceRequest`. Public for benches and fuzz targets.
+///
+/// # Errors
+/// The whole request is to be refused: it is not of its format, or too much at once.
+pub fn read_logs(format: Format, bytes: &[u8], terms: Terms) -> Result<Documents, ReadError> {
     let mut writer = Writer::new(terms);
     let take = &mut |part| writer.take(part);
     match format {

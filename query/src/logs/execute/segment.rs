@@ -333,10 +333,8 @@ impl<'a> SegmentSearch<'a> {
         if feeds.count {
             self.job.count(docs.len() as u64);
         }
-        if feeds.aggregations {
-            if let Some(collector) = &mut self.collector {
-                collector.collect(docs)?;
-            }
+        if let (true, Some(collector)) = (feeds.aggregations, &mut self.collector) {
+            collector.collect(docs)?;
         }
         if feeds.hits {
             self.offer(docs);
