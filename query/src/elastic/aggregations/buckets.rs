@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::elastic::error::ElasticError;
 use crate::elastic::language::date_format::{DateFormat, Fill};
 use crate::elastic::language::date_math::DateContext;
+use crate::elastic::language::lucene_regex;
 use crate::logs::aggregate::{
     Cells, Composite, DateHistogram, Filters, GeoGrid, Histogram, Interval, Key, Kind, NumberRange,
     NumberSource, Order, OrderBy, Ranges, Rounding, Source, SourceKind, Terms, TermsFilter,
@@ -203,9 +204,9 @@ fn terms_filter(body: &Body<'_>) -> Result<TermsFilter, ElasticError> {
 }
 
 fn regex(body: &Body<'_>, name: &str, pattern: &str) -> Result<Regex, ElasticError> {
-    let invalid =
-        |problem: String| body.invalid(name, &format!("is not a valid pattern ({problem})"));
-    Regex::new(&format!("^(?s:{pattern})$")).map_err(|error| invalid(error.to_string()))
+    let compiled = lucene_regex::translate(pattern, true)
+        .and_then(|regex| Regex::new(&format!("^(?:{regex})$")).map_err(|error| error.to_string()));
+    compiled.map_err(|problem| body.invalid(name, &format!("is not a valid pattern ({problem})")))
 }
 
 /// Values may be written as texts whatever the field holds, so each stands for all it can spell.

@@ -229,3 +229,163 @@ fn children_of<'a>(
 fn shape(reason: impl Into<String>) -> ElasticError {
     ElasticError::parsing(reason, 1, 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn parse_any(aggs: &Value) -> Result<AggregationRequest, ElasticError> {
+        let filter = |_: &Value| Ok(Filter::All);
+        let context = AggregationContext {
+            now: Timestamp::from_nanos(0),
+            filter: &filter,
+        };
+        parse(aggs, &context)
+    }
+
+    #[test]
+    fn without_shards_every_result_is_there_and_empty() {
+        let request = parse_any(&json!({
+            "1":{"terms":{"field":"host"},"aggs":{"x":{"avg":{"field":"ms"}}}},
+            "2":{"date_histogram":{"field":"@timestamp","fixed_interval":"1m","format":"epoch_millis",
+                 "extended_bounds":{"min":0,"max":60000}},"aggs":{"x":{"sum":{"field":"ms"}},
+                 "y":{"cumulative_sum":{"buckets_path":"x"}}}},
+            "3":{"filters":{"filters":{"a":{"match_all":{}}}}}}))
+        .unwrap();
+        let results = crate::logs::aggregate::Partial::default()
+            .finish(&request.aggregations)
+            .unwrap();
+        let text = request.render(&results, false, &|_, _| String::new());
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"1":{"doc_count_error_upper_bound":0,"sum_other_doc_count":0,"buckets":[]},"#,
+                r#""2":{"buckets":["#,
+                r#"{"key_as_string":"0","key":0,"doc_count":0,"x":{"value":0.0},"y":{"value":0.0}},"#,
+                r#"{"key_as_string":"60000","key":60000,"doc_count":0,"x":{"value":0.0},"y":{"value":0.0}}]},"#,
+                r#""3":{"buckets":{"a":{"doc_count":0}}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let mut aggs = json!({"a":{"avg":{"field":"x"}}});
+        for _ in 0..DEPTH_MAX + 2 {
+            aggs = json!({"a":{"terms":{"field":"x"},"aggs":aggs}});
+        }
+        assert!(parse_any(&aggs).is_err());
+    }
+
+    /// Parameters that mean something, with values that may not.
+    fn any_aggregation() -> impl Strategy<Value = Value> {
+        let kinds = prop::sample::select(vec![
+            "terms",
+            "date_histogram",
+            "histogram",
+            "filters",
+            "range",
+            "date_range",
+            "composite",
+            "geohash_grid",
+            "avg",
+            "percentiles",
+            "cardinality",
+            "top_metrics",
+            "top_hits",
+            "derivative",
+            "moving_fn",
+            "bucket_script",
+            "bucket_sort",
+            "sum_bucket",
+            "rate",
+            "nope",
+        ]);
+        let names = prop::sample::select(vec![
+            "field",
+            "size",
+            "order",
+            "include",
+            "interval",
+            "fixed_interval",
+            "calendar_interval",
+            "time_zone",
+            "offset",
+            "extended_bounds",
+            "min_doc_count",
+            "missing",
+            "format",
+            "ranges",
+            "sources",
+            "after",
+            "filters",
+            "percents",
+            "metrics",
+            "sort",
+            "buckets_path",
+            "script",
+            "window",
+            "lag",
+            "unit",
+            "precision",
+            "keyed",
+            "gap_policy",
+            "bounds",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            Just(json!(1e300)),
+            prop::sample::select(vec![
+                "1d", "a", "-", "1M", "UTC", "0", "{", "a>b", "yyyy", "[", "_value*2"
+            ])
+            .prop_map(Value::from),
+        ];
+        let value = leaf.prop_recursive(2, 6, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+                prop::collection::vec(
+                    (
+                        prop::sample::select(vec![
+                            "min", "max", "from", "to", "a", "terms", "field", "order"
+                        ]),
+                        inner
+                    ),
+                    0..3
+                )
+                .prop_map(|fields| {
+                    Value::Object(
+                        fields
+                            .into_iter()
+                            .map(|(name, value)| (name.to_owned(), value))
+                            .collect(),
+                    )
+                }),
+            ]
+        });
+        (kinds, prop::collection::vec((names, value), 0..5)).prop_map(|(kind, parameters)| {
+            let body: Map<String, Value> = parameters
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect();
+            json!({"a":{kind:body}})
+        })
+    }
+
+    proptest! {
+        /// Any request is read or refused; what is read can be run over nothing and written.
+        #[test]
+        fn any_request_is_read_or_refused(aggs in any_aggregation()) {
+            if let Ok(request) = parse_any(&aggs) {
+                let finished = crate::logs::aggregate::Partial::default().finish(&request.aggregations);
+                if let Ok(results) = finished {
+                    let text = request.render(&results, true, &|_, _| String::new());
+                    prop_assert!(serde_json::from_str::<Value>(&text).is_ok(), "{}", text);
+                }
+            }
+        }
+    }
+}

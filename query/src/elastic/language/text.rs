@@ -262,10 +262,8 @@ impl TextContext<'_> {
                 bound(range.last),
             ));
         }
-        if let Some((lower, upper)) = texts(lower, upper) {
-            if !self.has_date_format {
-                readings.push(Leaf::Range(field.clone(), lower, upper));
-            }
+        if let (false, Some((lower, upper))) = (self.has_date_format, texts(lower, upper)) {
+            readings.push(Leaf::Range(field.clone(), lower, upper));
         }
         Ok(Filter::any(
             readings.into_iter().map(Filter::Leaf).collect(),
@@ -322,10 +320,10 @@ impl TextContext<'_> {
             RangeValue::Text(text) => Ok(self.dates.read(text, fill)?),
             RangeValue::Number(number) => {
                 let text = number_text(number);
-                if self.has_date_format {
-                    if let Ok(timestamp) = self.dates.read(&text, fill) {
-                        return Ok(timestamp);
-                    }
+                if let (true, Ok(timestamp)) =
+                    (self.has_date_format, self.dates.read(&text, fill))
+                {
+                    return Ok(timestamp);
                 }
                 let millis = super::date_format::epoch_millis();
                 let dates = DateContext {

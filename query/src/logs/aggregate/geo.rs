@@ -110,13 +110,16 @@ fn geohash(latitude: f64, longitude: f64, length: u8) -> u64 {
     code
 }
 
+/// Latitude and longitude, degrees.
+type Point = (f64, f64);
+
 /// The points of a field in one segment.
 struct Points {
     latitudes: Numbers,
     longitudes: Numbers,
     /// `[lon, lat]` in the field itself and in GeoJSON's `coordinates`.
     pairs: [Numbers; 2],
-    texts: Vec<(TermColumn, Vec<Option<(f64, f64)>>)>,
+    texts: Vec<(TermColumn, Vec<Option<Point>>)>,
     found: Vec<(u32, f64, f64)>,
 }
 
@@ -193,7 +196,7 @@ fn values(numbers: &mut Numbers, docs: &[DocId]) -> Vec<(u32, f64)> {
 fn parse_dictionary(
     column: &tantivy::columnar::StrColumn,
     segment: Segment<'_>,
-) -> Result<Vec<Option<(f64, f64)>>, AggregateError> {
+) -> Result<Vec<Option<Point>>, AggregateError> {
     let mut points = Vec::with_capacity(column.num_terms());
     let mut terms = column
         .dictionary()
@@ -209,7 +212,7 @@ fn parse_dictionary(
 }
 
 /// Reads `lat,lon`.
-fn parse_point(text: &str) -> Option<(f64, f64)> {
+fn parse_point(text: &str) -> Option<Point> {
     let (latitude, longitude) = text.split_once(',')?;
     Some((
         latitude.trim().parse().ok()?,

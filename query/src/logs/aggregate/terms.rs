@@ -15,7 +15,7 @@ use super::buckets::SegmentBuckets;
 use super::collector::{Collect, Meter, Segment};
 use super::key::Key;
 use super::order::Order;
-use super::partial::{PartialAggregation, PartialBucket, PartialBuckets};
+use super::partial::{PartialAggregation, PartialBuckets};
 use super::slots::Owner;
 use super::values::{Block, INDEX_FIELD, ValueKind, millis};
 use super::{AggregateError, Aggregations, Ordinal};
@@ -434,10 +434,7 @@ impl Collect for TermsCollector {
 
 fn add_empty(buckets: &mut PartialBuckets, keys: &[Key]) {
     for key in keys {
-        buckets
-            .by_key
-            .entry(key.clone())
-            .or_insert_with(PartialBucket::default);
+        buckets.by_key.entry(key.clone()).or_default();
     }
 }
 

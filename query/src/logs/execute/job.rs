@@ -27,6 +27,7 @@ pub(super) struct Part {
 
 pub(super) struct JobShard {
     pub reader: ShardReader,
+    interrupt: Arc<ShardInterrupt>,
     /// Matching events looked at, for `terminate_after`.
     pub looked_at: AtomicU64,
 }
@@ -125,6 +126,13 @@ struct ShardInterrupt {
     failed: Mutex<Option<String>>,
 }
 
+impl ShardInterrupt {
+    fn take_failure(&self) -> Option<String> {
+        let mut failed = self.failed.lock().expect("no holder of this lock panics");
+        failed.take()
+    }
+}
+
 impl Interrupt for ShardInterrupt {
     fn is_interrupted(&self) -> bool {
         self.budget.check().is_err()
@@ -182,7 +190,9 @@ impl Job {
             budget: self.budget.clone(),
             failed: Mutex::default(),
         });
-        let reader = part.reader.interruptible(interrupt);
+        let reader = part
+            .reader
+            .interruptible(Arc::clone(&interrupt) as Arc<dyn Interrupt>);
         let filter = Filter::And(vec![
             Filter::During(part.time_range),
             self.plan.filter.clone(),
@@ -221,6 +231,7 @@ impl Job {
         }
         self.shards.push(JobShard {
             reader,
+            interrupt,
             looked_at: AtomicU64::new(0),
         });
     }
@@ -337,6 +348,13 @@ impl Job {
                 return Err(SearchError::Stopped(stop));
             }
             Some(Stop::OutOfTime) | None => {}
+        }
+        for shard in &self.shards {
+            if let Some(message) = shard.interrupt.take_failure() {
+                let name = shard.reader.name();
+                tracing::error!(shard = name, message, "a document cannot be read");
+                found.failures.entry(name).or_insert(message);
+            }
         }
         let mut answer = Answer {
             timed_out: found.stop.is_some(),

@@ -176,3 +176,6 @@ impl Drop for CancelWhenDropped {
         self.0.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests;

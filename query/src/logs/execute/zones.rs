@@ -12,7 +12,9 @@ use crate::logs::filter::TimeRange;
 
 /// Documents per zone: small enough that a page of hits touches a few, large enough that a million documents need
 /// four kilobytes.
-pub(super) const ZONE_DOCS: DocId = 4096;
+///
+/// Few in unit tests, so that small segments have many zones.
+pub(super) const ZONE_DOCS: DocId = if cfg!(test) { 8 } else { 4096 };
 
 /// Zones of this many segments are kept; more segments than that are not open on one machine.
 const SEGMENTS_MAX: usize = 16 * 1024;

@@ -15,6 +15,9 @@ use crate::logs::filter::{Filter, wildcard_regex_text};
 /// How many values `terms` may have; Elasticsearch's `index.max_terms_count`.
 const TERMS_MAX: usize = 65_536;
 
+/// A value and what stands beside it in the long form.
+pub(super) type ValueAndOptions<'a> = (&'a Value, Option<&'a Map<String, Value>>);
+
 impl Request<'_> {
     pub(super) fn term(&self) -> Result<Filter, QueryError> {
         let (field, body) = self.field()?;
@@ -230,7 +233,7 @@ impl Request<'_> {
         &self,
         body: &'b Value,
         keys: &[&str],
-    ) -> Result<(&'b Value, Option<&'b Map<String, Value>>), QueryError> {
+    ) -> Result<ValueAndOptions<'b>, QueryError> {
         let Value::Object(options) = body else {
             return Ok((body, None));
         };

@@ -122,10 +122,9 @@ impl Parser<'_> {
     fn field_name(&mut self) -> Result<Option<String>, String> {
         let start = self.at;
         let run = self.run(false)?;
-        let is_name = !run.text.is_empty()
-            && (!run.has_wildcard || run.pattern == "*")
-            && !(!run.has_escape && is_keyword(&run.text));
-        if is_name {
+        let is_name = !run.has_wildcard || run.pattern == "*";
+        let is_operator = !run.has_escape && is_keyword(&run.text);
+        if is_name && !is_operator && !run.text.is_empty() {
             self.skip_blanks();
             if self.take(':') {
                 return Ok(Some(run.text));
