@@ -36,11 +36,18 @@ async fn main() {
     println!("idle RSS {:.1} MB", server.rss_megabytes("VmRSS"));
     let sent_bytes = server.ingest().await;
     let raw = sent_bytes as f64 / 1e6;
-    println!("loaded RSS now {:.1} MB, anonymous {:.1} MB", server.rss_megabytes("VmRSS"), server.rss_megabytes("RssAnon"));
+    println!(
+        "loaded RSS now {:.1} MB, anonymous {:.1} MB",
+        server.rss_megabytes("VmRSS"),
+        server.rss_megabytes("RssAnon")
+    );
     server.queries().await;
     server.stop();
     let logs = folder_bytes(&dir.path().join("logs")) as f64 / 1e6;
-    println!("disk after a stop: logs {logs:.1} MB, {:.3} of raw", logs / raw);
+    println!(
+        "disk after a stop: logs {logs:.1} MB, {:.3} of raw",
+        logs / raw
+    );
 }
 
 impl Server {
@@ -61,15 +68,29 @@ impl Server {
         let client = reqwest::Client::new();
         let url = loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            let Ok(text) = std::fs::read(dir.join("listeners.json")) else { continue };
-            let Ok(listeners) = serde_json::from_slice::<Value>(&text) else { continue };
+            let Ok(text) = std::fs::read(dir.join("listeners.json")) else {
+                continue;
+            };
+            let Ok(listeners) = serde_json::from_slice::<Value>(&text) else {
+                continue;
+            };
             let url = format!("http://{}", listeners["http"].as_str().unwrap());
-            if client.get(format!("{url}/ready")).send().await.is_ok_and(|reply| reply.status().is_success()) {
+            if client
+                .get(format!("{url}/ready"))
+                .send()
+                .await
+                .is_ok_and(|reply| reply.status().is_success())
+            {
                 break url;
             }
         };
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Server { child, url, data_dir: dir.to_owned(), client }
+        Server {
+            child,
+            url,
+            data_dir: dir.to_owned(),
+            client,
+        }
     }
 
     async fn ingest(&self) -> u64 {
@@ -80,19 +101,34 @@ impl Server {
         let started = Instant::now();
         let mut senders = Vec::new();
         for _ in 0..CONNECTIONS {
-            let (requests, client, url) = (requests.clone(), self.client.clone(), format!("{}/_bulk?filter_path=errors", self.url));
+            let (requests, client, url) = (
+                requests.clone(),
+                self.client.clone(),
+                format!("{}/_bulk?filter_path=errors", self.url),
+            );
             senders.push(tokio::spawn(async move {
                 let mut slowest = Duration::ZERO;
                 loop {
-                    let Some((_, body)) = requests.lock().await.recv().await else { return slowest };
+                    let Some((_, body)) = requests.lock().await.recv().await else {
+                        return slowest;
+                    };
                     loop {
                         let sent = Instant::now();
-                        let reply = client.post(&url).header("content-type", "application/x-ndjson").body(body.clone()).send().await;
+                        let reply = client
+                            .post(&url)
+                            .header("content-type", "application/x-ndjson")
+                            .body(body.clone())
+                            .send()
+                            .await;
                         let reply = reply.unwrap();
                         slowest = slowest.max(sent.elapsed());
                         if reply.status() != 429 {
                             let text = reply.text().await.unwrap();
-                            assert!(text.contains("\"errors\":false"), "{}", text.chars().take(400).collect::<String>());
+                            assert!(
+                                text.contains("\"errors\":false"),
+                                "{}",
+                                text.chars().take(400).collect::<String>()
+                            );
                             break;
                         }
                         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -106,58 +142,112 @@ impl Server {
         }
         let (events, raw_bytes) = reader.join().unwrap();
         let accepted = started.elapsed().as_secs_f64();
-        self.client.post(format!("{}/_refresh", self.url)).send().await.unwrap();
+        self.client
+            .post(format!("{}/_refresh", self.url))
+            .send()
+            .await
+            .unwrap();
         while self.count().await < events {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let found = started.elapsed().as_secs_f64();
         let (megabytes, cpu) = (raw_bytes as f64 / 1e6, self.cpu_seconds() - cpu_before);
         println!("events {events}, {megabytes:.1} MB of documents");
-        println!("accepted in {accepted:.2} s, {:.1} MB/s; slowest request {slowest:.0?}", megabytes / accepted);
-        println!("all found in {found:.2} s, {:.1} MB/s sustained", megabytes / found);
-        println!("server CPU {cpu:.2} s, {:.1} s/GB", cpu / megabytes * 1000.0);
+        println!(
+            "accepted in {accepted:.2} s, {:.1} MB/s; slowest request {slowest:.0?}",
+            megabytes / accepted
+        );
+        println!(
+            "all found in {found:.2} s, {:.1} MB/s sustained",
+            megabytes / found
+        );
+        println!(
+            "server CPU {cpu:.2} s, {:.1} s/GB",
+            cpu / megabytes * 1000.0
+        );
         println!("peak RSS {:.1} MB", self.rss_megabytes("VmHWM"));
-        let (logs, journal) = (folder_bytes(&self.data_dir.join("logs")), folder_bytes(&self.data_dir.join("journal")));
-        println!("disk now: logs {:.1} MB, journal {:.1} MB", logs as f64 / 1e6, journal as f64 / 1e6);
+        let (logs, journal) = (
+            folder_bytes(&self.data_dir.join("logs")),
+            folder_bytes(&self.data_dir.join("journal")),
+        );
+        println!(
+            "disk now: logs {:.1} MB, journal {:.1} MB",
+            logs as f64 / 1e6,
+            journal as f64 / 1e6
+        );
         raw_bytes
     }
 
     async fn count(&self) -> u64 {
-        let reply = self.client.get(format!("{}/_count", self.url)).send().await.unwrap();
-        reply.json::<Value>().await.unwrap()["count"].as_u64().unwrap()
+        let reply = self
+            .client
+            .get(format!("{}/_count", self.url))
+            .send()
+            .await
+            .unwrap();
+        reply.json::<Value>().await.unwrap()["count"]
+            .as_u64()
+            .unwrap()
     }
 
     async fn queries(&self) {
-        let text = |query: &str| json!({"query_string": {"query": query, "analyze_wildcard": true}});
+        let text =
+            |query: &str| json!({"query_string": {"query": query, "analyze_wildcard": true}});
         let hour = json!({"range": {"@timestamp": {"gte": "2026-03-01T10:00:00Z", "lt": "2026-03-01T11:00:00Z"}}});
         let newest = |query: Value, size: u32| json!({"size": size, "query": query, "sort": [{"@timestamp": "desc"}], "track_total_hits": false});
         let count = |query: Value| json!({"size": 0, "query": query, "track_total_hits": true});
         let questions = [
-            ("needle, rows", newest(text("\"blk_-1608999687919862906\""), 20)),
+            (
+                "needle, rows",
+                newest(text("\"blk_-1608999687919862906\""), 20),
+            ),
             ("newest 20, frequent word", newest(text("error"), 20)),
-            ("newest 500, everything", newest(json!({"match_all": {}}), 500)),
+            (
+                "newest 500, everything",
+                newest(json!({"match_all": {}}), 500),
+            ),
             ("medium word, count", count(text("verification"))),
             ("frequent variable, count", count(text("50010"))),
             ("frequent word, count", count(text("error"))),
-            ("static phrase, count", count(text("\"got exception while\""))),
-            ("phrase over a variable", count(text("\"PacketResponder 1 for\""))),
+            (
+                "static phrase, count",
+                count(text("\"got exception while\"")),
+            ),
+            (
+                "phrase over a variable",
+                count(text("\"PacketResponder 1 for\"")),
+            ),
             ("prefix, count", count(text("blk_1*"))),
             ("substring, count", count(text("message:*timeout*"))),
-            ("level and word in 1 h", count(json!({"bool": {"filter": [text("level:error AND connection"), hour.clone()]}}))),
+            (
+                "level and word in 1 h",
+                count(
+                    json!({"bool": {"filter": [text("level:error AND connection"), hour.clone()]}}),
+                ),
+            ),
             ("one hour, count", count(hour)),
             (
                 "histogram by level",
                 json!({"size": 0, "query": text("error"), "aggs": {"2": {"terms": {"field": "level"}, "aggs": {"3":
                     {"date_histogram": {"field": "@timestamp", "fixed_interval": "30m", "min_doc_count": 0}}}}}}),
             ),
-            ("terms, top 10 paths", json!({"size": 0, "aggs": {"1": {"terms": {"field": "path", "size": 10}}}})),
+            (
+                "terms, top 10 paths",
+                json!({"size": 0, "aggs": {"1": {"terms": {"field": "path", "size": 10}}}}),
+            ),
         ];
         for (name, body) in questions {
             let mut times = Vec::new();
             let mut answer = Value::Null;
             for _ in 0..=RUNS {
                 let started = Instant::now();
-                let reply = self.client.post(format!("{}/_search", self.url)).json(&body).send().await.unwrap();
+                let reply = self
+                    .client
+                    .post(format!("{}/_search", self.url))
+                    .json(&body)
+                    .send()
+                    .await
+                    .unwrap();
                 answer = reply.json().await.unwrap();
                 times.push(started.elapsed().as_secs_f64() * 1000.0);
             }
@@ -165,35 +255,59 @@ impl Server {
             times.sort_by(f64::total_cmp);
             let found = match answer["hits"]["total"]["value"].as_u64() {
                 Some(total) => format!("{total} found"),
-                None => format!("{} rows", answer["hits"]["hits"].as_array().map_or(0, Vec::len)),
+                None => format!(
+                    "{} rows",
+                    answer["hits"]["hits"].as_array().map_or(0, Vec::len)
+                ),
             };
-            println!("{name:<26} {found:>16}  first {first:>8.1} ms  warm {:>8.1} ms  max {:>8.1} ms", times[RUNS / 2], times[RUNS - 1]);
+            println!(
+                "{name:<26} {found:>16}  first {first:>8.1} ms  warm {:>8.1} ms  max {:>8.1} ms",
+                times[RUNS / 2],
+                times[RUNS - 1]
+            );
         }
     }
 
     fn stop(mut self) {
         let pid = i32::try_from(self.child.id()).unwrap();
-        Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap();
+        Command::new("kill")
+            .args(["-TERM", &pid.to_string()])
+            .status()
+            .unwrap();
         self.child.wait().unwrap();
     }
 
     fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
     }
 
     fn rss_megabytes(&self, name: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1000.0
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+            / 1000.0
     }
 }
 
 /// Cuts the corpus into `_bulk` requests. Answers how many documents and bytes of them there were.
 fn read_requests(queue: &tokio::sync::mpsc::Sender<(usize, Vec<u8>)>) -> (u64, u64) {
     let lines: Box<dyn Iterator<Item = Vec<u8>>> = match std::env::var("DAYBOOK_CORPUS") {
-        Ok(path) => Box::new(BufReader::with_capacity(1 << 20, std::fs::File::open(path).unwrap()).split(b'\n').map(Result::unwrap)),
+        Ok(path) => Box::new(
+            BufReader::with_capacity(1 << 20, std::fs::File::open(path).unwrap())
+                .split(b'\n')
+                .map(Result::unwrap),
+        ),
         Err(_) => Box::new((0..20_000).map(generated_line)),
     };
     let (mut events, mut bytes, mut in_request) = (0, 0, 0);
@@ -206,7 +320,12 @@ fn read_requests(queue: &tokio::sync::mpsc::Sender<(usize, Vec<u8>)>) -> (u64, u
         body.extend_from_slice(&line);
         body.push(b'\n');
         if body.len() >= REQUEST_BYTES {
-            queue.blocking_send((std::mem::take(&mut in_request), std::mem::replace(&mut body, Vec::with_capacity(REQUEST_BYTES + 4096)))).unwrap();
+            queue
+                .blocking_send((
+                    std::mem::take(&mut in_request),
+                    std::mem::replace(&mut body, Vec::with_capacity(REQUEST_BYTES + 4096)),
+                ))
+                .unwrap();
         }
     }
     if !body.is_empty() {
@@ -221,7 +340,9 @@ fn generated_line(number: u32) -> Vec<u8> {
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {

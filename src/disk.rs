@@ -62,21 +62,30 @@ impl DiskWatch {
             let is_due = measured_at.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL);
             let free = watch.free();
             let is_nearly_used = used_bytes > watch.budget_bytes / 100 * NEARLY_USED_PERCENT;
-            let is_tight = is_nearly_used || free.as_ref().is_some_and(|free| free.bytes < 2 * free.reserve);
+            let is_tight = is_nearly_used
+                || free
+                    .as_ref()
+                    .is_some_and(|free| free.bytes < 2 * free.reserve);
             if is_due || is_tight {
                 measured_at = Some(Instant::now());
                 let measuring = Arc::clone(&watch);
-                used_bytes = tokio::task::spawn_blocking(move || folder_bytes(&measuring.data_dir)).await.unwrap_or(used_bytes);
+                used_bytes = tokio::task::spawn_blocking(move || folder_bytes(&measuring.data_dir))
+                    .await
+                    .unwrap_or(used_bytes);
                 watch.send_retention(used_bytes, free.as_ref());
             }
-            watch.intake.set_disk_full(watch.problem(used_bytes, free.as_ref()));
+            watch
+                .intake
+                .set_disk_full(watch.problem(used_bytes, free.as_ref()));
         }
     }
 
     /// Why nothing may come in; `None` when all is well.
     fn problem(&self, used_bytes: u64, free: Option<&Free>) -> Option<String> {
         if let Some(Free { bytes, reserve }) = free.filter(|free| free.bytes < free.reserve) {
-            return Some(format!("{bytes} bytes free on the data directory's disk, at least {reserve} are needed; free some"));
+            return Some(format!(
+                "{bytes} bytes free on the data directory's disk, at least {reserve} are needed; free some"
+            ));
         }
         let budget = self.budget_bytes;
         (used_bytes > budget).then(|| {
@@ -86,8 +95,12 @@ impl DiskWatch {
 
     fn free(&self) -> Option<Free> {
         let stat = rustix::fs::statvfs(&self.data_dir).ok()?;
-        let reserve = (stat.f_blocks.saturating_mul(stat.f_frsize) / RESERVE_PART).min(RESERVE_BYTES_MAX);
-        Some(Free { bytes: stat.f_bavail.saturating_mul(stat.f_frsize), reserve })
+        let reserve =
+            (stat.f_blocks.saturating_mul(stat.f_frsize) / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        Some(Free {
+            bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            reserve,
+        })
     }
 
     fn send_retention(&self, used_bytes: u64, free: Option<&Free>) {
@@ -96,7 +109,9 @@ impl DiskWatch {
         let excess = over_budget.max(over_free);
         let retention = self.retention.load_full();
         // The indexer's thread is gone only when we are stopping.
-        let _ = self.errands.send(Box::new(move |indexer: &mut Indexer| retain(indexer, &retention, excess)));
+        let _ = self.errands.send(Box::new(move |indexer: &mut Indexer| {
+            retain(indexer, &retention, excess)
+        }));
     }
 }
 
@@ -104,10 +119,25 @@ impl DiskWatch {
 fn retain(indexer: &mut Indexer, retention: &Retention, excess: u64) {
     let now = Timestamp::now();
     let shards = indexer.shard_sizes();
-    let mut doomed: Vec<_> = retention.too_old(&shards, now).into_iter().cloned().collect();
-    let freed: u64 = shards.iter().filter(|shard| doomed.contains(&shard.id)).map(|shard| shard.bytes).sum();
-    let left: Vec<_> = shards.into_iter().filter(|shard| !doomed.contains(&shard.id)).collect();
-    doomed.extend(oldest_to_free(&left, excess.saturating_sub(freed), now).into_iter().cloned());
+    let mut doomed: Vec<_> = retention
+        .too_old(&shards, now)
+        .into_iter()
+        .cloned()
+        .collect();
+    let freed: u64 = shards
+        .iter()
+        .filter(|shard| doomed.contains(&shard.id))
+        .map(|shard| shard.bytes)
+        .sum();
+    let left: Vec<_> = shards
+        .into_iter()
+        .filter(|shard| !doomed.contains(&shard.id))
+        .collect();
+    doomed.extend(
+        oldest_to_free(&left, excess.saturating_sub(freed), now)
+            .into_iter()
+            .cloned(),
+    );
     for id in doomed {
         match indexer.delete_shard(&id) {
             Ok(()) => tracing::info!(shard = id.name(), "deleted by retention"),

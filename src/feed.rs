@@ -47,7 +47,11 @@ impl Feed {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(journal: Arc<dyn Journal>, indexer: Indexer, errands: std::sync::mpsc::Receiver<Errand>) -> std::io::Result<Feed> {
+    pub fn start(
+        journal: Arc<dyn Journal>,
+        indexer: Indexer,
+        errands: std::sync::mpsc::Receiver<Errand>,
+    ) -> std::io::Result<Feed> {
         let stop = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             journal,
@@ -58,7 +62,10 @@ impl Feed {
             complained_at: None,
         };
         // Walking a deeply nested document takes stack.
-        let thread = std::thread::Builder::new().name("indexer".into()).stack_size(16 * 1024 * 1024).spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new()
+            .name("indexer".into())
+            .stack_size(16 * 1024 * 1024)
+            .spawn(move || worker.run())?;
         Ok(Feed { thread, stop })
     }
 
@@ -129,7 +136,9 @@ impl Worker {
         let release = self.indexer.close();
         match release {
             Ok(release_before) => journal.release(release_before),
-            Err(error) => tracing::warn!(%error, "not all shards are durable; the rest is read from the journal at the next start"),
+            Err(error) => {
+                tracing::warn!(%error, "not all shards are durable; the rest is read from the journal at the next start")
+            }
         }
     }
 
@@ -152,8 +161,10 @@ impl Worker {
         }
     }
 
-    fn complain(&mut self, what: &'static str, error: &dyn std::error::Error) {
-        let is_new = self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
+    fn complain(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+        let is_new = self
+            .complained_at
+            .is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
         if is_new {
             self.complained_at = Some(Instant::now());
             tracing::error!(error, "{what}; nothing is lost, trying again");

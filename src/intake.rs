@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use event::{
-    Ack, Append, AppendError, Batch, Day, Event, IndexName, Ledger, Operation, Outcome, Position, RetryAfter, Timestamp,
+    Ack, Append, AppendError, Batch, Day, Event, IndexName, Ledger, Operation, Outcome, Position,
+    RetryAfter, Timestamp,
 };
 use indexer::Retention;
 use indexer::logs::LogIndex;
@@ -95,7 +96,12 @@ struct Busy;
 
 impl Intake {
     /// Joins the journal and the index.
-    pub fn new(journal: Arc<dyn Journal>, log_index: LogIndex, ledger: Arc<Ledger>, retention: Retention) -> Intake {
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        log_index: LogIndex,
+        ledger: Arc<Ledger>,
+        retention: Retention,
+    ) -> Intake {
         let indices = Mutex::new(indices_of(&log_index));
         Intake {
             journal,
@@ -116,7 +122,11 @@ impl Intake {
 
     /// Refuses everything while the disk is full; `None` opens the gate again.
     pub fn set_disk_full(&self, message: Option<String>) {
-        *self.gate.disk_full.lock().expect("no holder of this lock panics") = message;
+        *self
+            .gate
+            .disk_full
+            .lock()
+            .expect("no holder of this lock panics") = message;
     }
 
     /// Puts other retention rules in force.
@@ -133,10 +143,18 @@ impl Intake {
         self.gate.check()?;
         let source = self.ledger.source(&batch.source);
         let settled = self.settle(batch).await?;
-        let mut guard = TokenGuard { intake: self, token: settled.token, durable: None };
+        let mut guard = TokenGuard {
+            intake: self,
+            token: settled.token,
+            durable: None,
+        };
         let first = match journal::events::encode(&settled.batch) {
             Some((count, payload)) => {
-                let first = self.journal.append(Kind::Events, count, payload).await.map_err(append_error)?;
+                let first = self
+                    .journal
+                    .append(Kind::Events, count, payload)
+                    .await
+                    .map_err(append_error)?;
                 guard.durable = Some(first.plus(u64::from(count.get())));
                 first
             }
@@ -154,15 +172,24 @@ impl Intake {
                 }
                 Answer::Created { at } => {
                     let position = first.plus(at as u64);
-                    Outcome::Created { position, id: self.id_of(&settled.batch.events[at], position) }
+                    Outcome::Created {
+                        position,
+                        id: self.id_of(&settled.batch.events[at], position),
+                    }
                 }
                 Answer::Updated { at } => {
                     let position = first.plus(at as u64);
-                    Outcome::Updated { position, id: self.id_of(&settled.batch.events[at], position) }
+                    Outcome::Updated {
+                        position,
+                        id: self.id_of(&settled.batch.events[at], position),
+                    }
                 }
                 Answer::Deleted { at } => {
                     let position = first.plus(at as u64);
-                    Outcome::Deleted { position, id: self.id_of(&settled.batch.events[at], position) }
+                    Outcome::Deleted {
+                        position,
+                        id: self.id_of(&settled.batch.events[at], position),
+                    }
                 }
             };
             accepted += 1;
@@ -190,7 +217,11 @@ impl Intake {
         loop {
             let mut settled = self.settled.subscribe();
             let (table, log_index) = (Arc::clone(&self.table), self.log_index.clone());
-            let (job_batch, job_checked, journal) = (Arc::clone(&batch), Arc::clone(&checked), Arc::clone(&self.journal));
+            let (job_batch, job_checked, journal) = (
+                Arc::clone(&batch),
+                Arc::clone(&checked),
+                Arc::clone(&self.journal),
+            );
             let reserved = tokio::task::spawn_blocking(move || {
                 prune(&table, &log_index, &*journal)?;
                 let mut table = lock(&table);
@@ -204,7 +235,10 @@ impl Intake {
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(panicked) => {
-                    return Err(AppendError::Unavailable { message: panicked.to_string(), retry_after: RetryAfter::ONE_SECOND });
+                    return Err(AppendError::Unavailable {
+                        message: panicked.to_string(),
+                        retry_after: RetryAfter::ONE_SECOND,
+                    });
                 }
             }
         }
@@ -216,7 +250,9 @@ impl Intake {
         let mut bounds: HashMap<&IndexName, Bounds> = HashMap::new();
         let mut checked = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
-            let bounds = bounds.entry(&event.index).or_insert_with(|| self.bounds(&retention, &event.index, batch.received));
+            let bounds = bounds
+                .entry(&event.index)
+                .or_insert_with(|| self.bounds(&retention, &event.index, batch.received));
             checked.push(bounds.check(event));
         }
         checked
@@ -225,15 +261,23 @@ impl Intake {
     fn bounds(&self, retention: &Retention, index: &IndexName, now: Timestamp) -> Bounds {
         let kept = retention.of(index).max(Duration::from_secs(86_400));
         let refusal = if !indexer::index_name_fits(index) {
-            Some(("invalid_index", format!("invalid index name [{index}], its folder's name would be too long")))
+            Some((
+                "invalid_index",
+                format!("invalid index name [{index}], its folder's name would be too long"),
+            ))
         } else if !self.admit_index(index) {
-            let message =
-                format!("cannot make index [{index}]: there are {INDICES_MAX} indices already; write to one of them or delete some");
+            let message = format!(
+                "cannot make index [{index}]: there are {INDICES_MAX} indices already; write to one of them or delete some"
+            );
             Some(("too_many_indices", message))
         } else {
             None
         };
-        Bounds { refusal, earliest: now.minus(kept), latest: now.plus(kept) }
+        Bounds {
+            refusal,
+            earliest: now.minus(kept),
+            latest: now.plus(kept),
+        }
     }
 
     /// Whether the index exists or may be made.
@@ -251,7 +295,11 @@ impl Intake {
 }
 
 fn indices_of(log_index: &LogIndex) -> HashSet<IndexName> {
-    log_index.shard_ids().into_iter().map(|shard| shard.index).collect()
+    log_index
+        .shard_ids()
+        .into_iter()
+        .map(|shard| shard.index)
+        .collect()
 }
 
 /// What an index takes at the moment.
@@ -268,23 +316,41 @@ impl Bounds {
             return None;
         }
         if let Some((reason, message)) = &self.refusal {
-            return Some(Outcome::Rejected { reason, message: message.clone() });
+            return Some(Outcome::Rejected {
+                reason,
+                message: message.clone(),
+            });
         }
         let (time, index) = (event.timestamp, &event.index);
         if time < self.earliest {
-            let message = format!("@timestamp {time} is before {}, the earliest that index [{index}] keeps", self.earliest);
-            return Some(Outcome::Rejected { reason: "too_old", message });
+            let message = format!(
+                "@timestamp {time} is before {}, the earliest that index [{index}] keeps",
+                self.earliest
+            );
+            return Some(Outcome::Rejected {
+                reason: "too_old",
+                message,
+            });
         }
         if time > self.latest {
-            let message = format!("@timestamp {time} is after {}, the latest that index [{index}] takes; check the sender's clock", self.latest);
-            return Some(Outcome::Rejected { reason: "too_far_ahead", message });
+            let message = format!(
+                "@timestamp {time} is after {}, the latest that index [{index}] takes; check the sender's clock",
+                self.latest
+            );
+            return Some(Outcome::Rejected {
+                reason: "too_far_ahead",
+                message,
+            });
         }
         None
     }
 }
 
 impl Append for Intake {
-    fn append(&self, batch: Batch) -> Pin<Box<dyn Future<Output = Result<Ack, AppendError>> + Send + '_>> {
+    fn append(
+        &self,
+        batch: Batch,
+    ) -> Pin<Box<dyn Future<Output = Result<Ack, AppendError>> + Send + '_>> {
         Box::pin(self.append_batch(batch))
     }
 }
@@ -294,8 +360,15 @@ impl Gate {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Err(AppendError::Stopping);
         }
-        match &*self.disk_full.lock().expect("no holder of this lock panics") {
-            Some(message) => Err(AppendError::DiskFull { message: message.clone(), retry_after: RetryAfter::ONE_SECOND }),
+        match &*self
+            .disk_full
+            .lock()
+            .expect("no holder of this lock panics")
+        {
+            Some(message) => Err(AppendError::DiskFull {
+                message: message.clone(),
+                retry_after: RetryAfter::ONE_SECOND,
+            }),
             None => Ok(()),
         }
     }
@@ -314,7 +387,11 @@ impl Drop for TokenGuard<'_> {
         let mut table = lock(&self.intake.table);
         match self.durable {
             Some(end) => {
-                for entry in table.entries.values_mut().filter(|entry| entry.token == token) {
+                for entry in table
+                    .entries
+                    .values_mut()
+                    .filter(|entry| entry.token == token)
+                {
                     entry.durable = Some(end);
                 }
             }
@@ -342,10 +419,19 @@ fn append_error(error: journal::Error) -> AppendError {
     let retry_after = RetryAfter::ONE_SECOND;
     let message = error.to_string();
     match error {
-        journal::Error::Full { .. } => AppendError::Full { message, retry_after },
-        journal::Error::DiskFull { .. } => AppendError::DiskFull { message, retry_after },
+        journal::Error::Full { .. } => AppendError::Full {
+            message,
+            retry_after,
+        },
+        journal::Error::DiskFull { .. } => AppendError::DiskFull {
+            message,
+            retry_after,
+        },
         journal::Error::Closed => AppendError::Stopping,
-        _ => AppendError::Unavailable { message, retry_after },
+        _ => AppendError::Unavailable {
+            message,
+            retry_after,
+        },
     }
 }
 
@@ -368,18 +454,28 @@ fn without_ids(mut batch: Batch, checked: Vec<Option<Outcome>>) -> Settled {
     for event in &mut batch.events {
         event.operation = Operation::Create;
     }
-    Settled { batch, answers, token: None }
+    Settled {
+        batch,
+        answers,
+        token: None,
+    }
 }
 
 /// Forgets ids that can be found by now; asks the index to hurry when there are too many.
-fn prune(table: &Mutex<Table>, log_index: &LogIndex, journal: &dyn Journal) -> Result<(), AppendError> {
+fn prune(
+    table: &Mutex<Table>,
+    log_index: &LogIndex,
+    journal: &dyn Journal,
+) -> Result<(), AppendError> {
     if lock(table).entries.len() < TABLE_LEN_PRUNED {
         return Ok(());
     }
     let forget = || {
         let visible = log_index.progress().visible;
         let mut table = lock(table);
-        table.entries.retain(|_, entry| entry.durable.is_none_or(|end| end > visible));
+        table
+            .entries
+            .retain(|_, entry| entry.durable.is_none_or(|end| end > visible));
         table.entries.len()
     };
     if forget() < TABLE_LEN_PRUNED {
@@ -401,7 +497,12 @@ fn reserve(
     batch: &Batch,
     checked: &[Option<Outcome>],
 ) -> Result<Result<Settled, Busy>, AppendError> {
-    let is_busy = batch.events.iter().filter_map(key_of).any(|key| table.entries.get(&key).is_some_and(|entry| entry.durable.is_none()));
+    let is_busy = batch.events.iter().filter_map(key_of).any(|key| {
+        table
+            .entries
+            .get(&key)
+            .is_some_and(|entry| entry.durable.is_none())
+    });
     if is_busy {
         return Ok(Err(Busy));
     }
@@ -417,29 +518,45 @@ fn reserve(
         }
         let Some(key) = key_of(event) else {
             answers.push(Answer::Created { at: events.len() });
-            events.push(Event { operation: Operation::Create, ..event.clone() });
+            events.push(Event {
+                operation: Operation::Create,
+                ..event.clone()
+            });
             continue;
         };
-        let there = match (mine.get(&key), table.entries.get(&key)) {
-            (Some(day), _) => *day,
-            (None, Some(entry)) => entry.day,
-            (None, None) => log_index.find_event(&key.0, &key.1).map_err(|error| AppendError::Unavailable {
-                message: error.to_string(),
-                retry_after: RetryAfter::ONE_SECOND,
-            })?,
-        };
+        let there =
+            match (mine.get(&key), table.entries.get(&key)) {
+                (Some(day), _) => *day,
+                (None, Some(entry)) => entry.day,
+                (None, None) => log_index.find_event(&key.0, &key.1).map_err(|error| {
+                    AppendError::Unavailable {
+                        message: error.to_string(),
+                        retry_after: RetryAfter::ONE_SECOND,
+                    }
+                })?,
+            };
         let day = Day::of(event.timestamp);
         match (event.operation, there) {
             (Operation::Create, Some(_)) => answers.push(Answer::Refused(Outcome::Conflict)),
-            (Operation::Delete | Operation::Displace, None) => answers.push(Answer::Refused(Outcome::NotFound)),
+            (Operation::Delete | Operation::Displace, None) => {
+                answers.push(Answer::Refused(Outcome::NotFound))
+            }
             (Operation::Create | Operation::Index, None) => {
                 answers.push(Answer::Created { at: events.len() });
-                events.push(Event { operation: Operation::Create, ..event.clone() });
+                events.push(Event {
+                    operation: Operation::Create,
+                    ..event.clone()
+                });
                 mine.insert(key, Some(day));
             }
             (Operation::Index, Some(old_day)) => {
                 if old_day != day {
-                    let displaced = Event { operation: Operation::Displace, timestamp: old_day.start(), source: Default::default(), ..event.clone() };
+                    let displaced = Event {
+                        operation: Operation::Displace,
+                        timestamp: old_day.start(),
+                        source: Default::default(),
+                        ..event.clone()
+                    };
                     events.push(displaced);
                 }
                 answers.push(Answer::Updated { at: events.len() });
@@ -448,18 +565,248 @@ fn reserve(
             }
             (Operation::Delete | Operation::Displace, Some(old_day)) => {
                 answers.push(Answer::Deleted { at: events.len() });
-                events.push(Event { operation: Operation::Delete, timestamp: old_day.start(), ..event.clone() });
+                events.push(Event {
+                    operation: Operation::Delete,
+                    timestamp: old_day.start(),
+                    ..event.clone()
+                });
                 mine.insert(key, None);
             }
         }
     }
     for (key, day) in mine {
-        table.entries.insert(key, Entry { day, token, durable: None });
+        table.entries.insert(
+            key,
+            Entry {
+                day,
+                token,
+                durable: None,
+            },
+        );
     }
-    let batch = Batch { events, source: Arc::clone(&batch.source), received: batch.received, checkpoint: batch.checkpoint.clone() };
-    Ok(Ok(Settled { batch, answers, token: Some(token) }))
+    let batch = Batch {
+        events,
+        source: Arc::clone(&batch.source),
+        received: batch.received,
+        checkpoint: batch.checkpoint.clone(),
+    };
+    Ok(Ok(Settled {
+        batch,
+        answers,
+        token: Some(token),
+    }))
 }
 
 fn key_of(event: &Event) -> Option<(IndexName, Box<str>)> {
-    event.id.as_ref().map(|id| (event.index.clone(), id.clone()))
+    event
+        .id
+        .as_ref()
+        .map(|id| (event.index.clone(), id.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use bytes::Bytes;
+    use indexer::{Catalog, Indexer};
+    use journal::Local;
+
+    use super::*;
+    use crate::feed::Feed;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    struct Appliance {
+        intake: Arc<Intake>,
+        feed: Feed,
+        ledger: Arc<Ledger>,
+        _dir: tempfile::TempDir,
+    }
+
+    fn start() -> Appliance {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Arc::new(Catalog::open(dir.path()).unwrap());
+        let ledger = Arc::new(Ledger::new());
+        let journal: Arc<dyn Journal> = Arc::new(
+            Local::open(
+                journal::Settings::new(&dir.path().join("journal")),
+                Position::ZERO,
+            )
+            .unwrap(),
+        );
+        let settings = indexer::Settings::new(dir.path());
+        let indexer = Indexer::open(settings, catalog, Arc::clone(&ledger), journal.end()).unwrap();
+        let log_index = indexer.log_index();
+        let retention = Retention {
+            default: 30 * DAY,
+            rules: Vec::new(),
+        };
+        let feed = Feed::start(Arc::clone(&journal), indexer, channel().1).unwrap();
+        let intake = Arc::new(Intake::new(
+            journal,
+            log_index,
+            Arc::clone(&ledger),
+            retention,
+        ));
+        Appliance {
+            intake,
+            feed,
+            ledger,
+            _dir: dir,
+        }
+    }
+
+    fn event(operation: Operation, id: &str, source: &'static str) -> Event {
+        let id = (!id.is_empty()).then(|| Box::from(id));
+        Event {
+            index: IndexName::default_index(),
+            id,
+            timestamp: Timestamp::now(),
+            operation,
+            source: Bytes::from_static(source.as_bytes()),
+        }
+    }
+
+    async fn append(intake: &Intake, events: Vec<Event>) -> Vec<Outcome> {
+        let batch = Batch::new("test".into(), Timestamp::now(), events);
+        intake.append(batch).await.unwrap().outcomes
+    }
+
+    fn names(outcomes: &[Outcome]) -> Vec<&'static str> {
+        let name = |outcome: &Outcome| match outcome {
+            Outcome::Created { .. } => "created",
+            Outcome::Updated { .. } => "updated",
+            Outcome::Deleted { .. } => "deleted",
+            Outcome::Conflict => "conflict",
+            Outcome::NotFound => "not found",
+            Outcome::Rejected { reason, .. } => reason,
+        };
+        outcomes.iter().map(name).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn ids_are_settled_before_and_after_they_can_be_found() {
+        let appliance = start();
+        let intake = &appliance.intake;
+        use Operation::{Create, Delete, Index};
+        let first = vec![
+            event(Create, "a", "{}"),
+            event(Create, "a", "{}"),
+            event(Index, "a", "{}"),
+            event(Delete, "b", ""),
+            event(Index, "b", "{}"),
+        ];
+        assert_eq!(
+            names(&append(intake, first).await),
+            ["created", "conflict", "updated", "not found", "created"]
+        );
+        for is_indexed in [false, true] {
+            if is_indexed {
+                assert!(intake.refresh());
+                lock(&intake.table).entries.clear();
+            }
+            let again = vec![
+                event(Create, "a", "{}"),
+                event(Index, "a", "{}"),
+                event(Delete, "b", ""),
+                event(Delete, "b", ""),
+                event(Create, "b", "{}"),
+            ];
+            assert_eq!(
+                names(&append(intake, again).await),
+                ["conflict", "updated", "deleted", "not found", "created"],
+                "indexed: {is_indexed}"
+            );
+        }
+        let mut moved = event(Index, "a", "{\"moved\":true}");
+        moved.timestamp = Timestamp::now().minus(3 * DAY);
+        assert_eq!(names(&append(intake, vec![moved]).await), ["updated"]);
+        assert!(intake.refresh());
+        let count: u64 = intake
+            .log_index
+            .snapshot(|_| true)
+            .shards
+            .iter()
+            .map(|shard| shard.event_count())
+            .sum();
+        assert_eq!(count, 2);
+        let totals = appliance.ledger.totals().remove(0);
+        assert_eq!((totals.accepted, totals.stored), (11, 11));
+        assert_eq!(totals.rejected.values().sum::<u64>(), 6);
+        appliance.feed.stop();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_many_who_create_the_same_id_at_once_one_wins() {
+        let appliance = start();
+        let mut tasks = Vec::new();
+        for _ in 0..20 {
+            let intake = Arc::clone(&appliance.intake);
+            tasks.push(tokio::spawn(async move {
+                append(
+                    &intake,
+                    vec![
+                        event(Operation::Create, "same", "{}"),
+                        event(Operation::Create, "", "{}"),
+                    ],
+                )
+                .await
+            }));
+        }
+        let mut created = 0;
+        for task in tasks {
+            let outcomes = task.await.unwrap();
+            created += names(&outcomes)
+                .iter()
+                .filter(|name| **name == "created")
+                .count();
+        }
+        assert_eq!(created, 21);
+        appliance.feed.stop();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_an_index_does_not_keep_is_refused_and_its_neighbours_are_stored() {
+        let appliance = start();
+        let mut old = event(Operation::Create, "", "{}");
+        old.timestamp = Timestamp::now().minus(31 * DAY);
+        let mut ahead = event(Operation::Create, "", "{}");
+        ahead.timestamp = Timestamp::now().plus(31 * DAY);
+        let outcomes = append(
+            &appliance.intake,
+            vec![old, event(Operation::Create, "", "{}"), ahead],
+        )
+        .await;
+        assert_eq!(names(&outcomes), ["too_old", "created", "too_far_ahead"]);
+        let events = (0..INDICES_MAX + 5).map(|number| {
+            let index = IndexName::parse(&format!("index-{number}")).unwrap();
+            Event {
+                index,
+                ..event(Operation::Delete, "x", "")
+            }
+        });
+        let outcomes = append(&appliance.intake, events.collect()).await;
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::NotFound));
+        let events = (0..INDICES_MAX + 5)
+            .map(|number| IndexName::parse(&format!("index-{number}")).unwrap());
+        let checked = appliance.intake.check_events(&Batch::new(
+            "test".into(),
+            Timestamp::now(),
+            events
+                .map(|index| Event {
+                    index,
+                    ..event(Operation::Create, "", "{}")
+                })
+                .collect(),
+        ));
+        assert!(checked[INDICES_MAX - 10].is_none() && checked[INDICES_MAX + 4].is_some());
+        appliance.intake.stop();
+        let refused = appliance
+            .intake
+            .append(Batch::new("test".into(), Timestamp::now(), Vec::new()))
+            .await;
+        assert_eq!(refused, Err(AppendError::Stopping));
+        appliance.feed.stop();
+    }
 }

@@ -41,7 +41,12 @@ fn ingest(dir: &Path, batches: Box<dyn Iterator<Item = (usize, Vec<Event>)>>) {
         reading += resumed.elapsed();
         bytes += read_bytes;
         let count = events.len() as u64;
-        indexer.apply(position, &Batch::new("bench".into(), Timestamp::now(), events)).unwrap();
+        indexer
+            .apply(
+                position,
+                &Batch::new("bench".into(), Timestamp::now(), events),
+            )
+            .unwrap();
         indexer.tick().unwrap();
         position = position.plus(count);
         resumed = Instant::now();
@@ -51,8 +56,17 @@ fn ingest(dir: &Path, batches: Box<dyn Iterator<Item = (usize, Vec<Event>)>>) {
     let megabytes = bytes as f64 / 1e6;
     let disk = folder_bytes(&dir.join("logs")) as f64 / 1e6;
     println!("events {position}, {megabytes:.1} MB");
-    println!("ingest {wall:.2} s, {:.1} MB/s (reading {:.2} s apart)", megabytes / wall, reading.as_secs_f64());
-    println!("cpu {:.2} s, {:.1} s/GB, peak {:.0} MB", cpu_seconds(), cpu_seconds() / megabytes * 1000.0, peak_megabytes());
+    println!(
+        "ingest {wall:.2} s, {:.1} MB/s (reading {:.2} s apart)",
+        megabytes / wall,
+        reading.as_secs_f64()
+    );
+    println!(
+        "cpu {:.2} s, {:.1} s/GB, peak {:.0} MB",
+        cpu_seconds(),
+        cpu_seconds() / megabytes * 1000.0,
+        peak_megabytes()
+    );
     println!("disk {disk:.1} MB, {:.3} of raw", disk / megabytes);
     let mut by_kind = std::collections::BTreeMap::new();
     add_files(&dir.join("logs"), &mut by_kind);
@@ -62,7 +76,11 @@ fn ingest(dir: &Path, batches: Box<dyn Iterator<Item = (usize, Vec<Event>)>>) {
 fn query(dir: &Path) {
     let indexer = open(dir);
     let snapshot = indexer.log_index().snapshot(|_| true);
-    let segments: usize = snapshot.shards.iter().map(|shard| shard.searcher().segment_readers().len()).sum();
+    let segments: usize = snapshot
+        .shards
+        .iter()
+        .map(|shard| shard.searcher().segment_readers().len())
+        .sum();
     println!("shards {}, segments {segments}", snapshot.shards.len());
     let words = |text: &str| Leaf::Words(Field::Any, text.into());
     let message = || Field::Named("message".into());
@@ -79,14 +97,47 @@ fn query(dir: &Path) {
         ("frequent variable", vec![words("50010")]),
         ("frequent word", vec![words("error")]),
         ("static phrase", vec![words("got exception while")]),
-        ("phrase over a variable", vec![words("PacketResponder 1 for")]),
-        ("prefix", vec![Leaf::WordPattern(Field::Any, Pattern::Wildcard("blk_1*".into()))]),
-        ("substring", vec![Leaf::WordPattern(message(), Pattern::Wildcard("*timeout*".into()))]),
-        ("level and word in 1 h", vec![level, words("connection"), hour.clone()]),
+        (
+            "phrase over a variable",
+            vec![words("PacketResponder 1 for")],
+        ),
+        (
+            "prefix",
+            vec![Leaf::WordPattern(
+                Field::Any,
+                Pattern::Wildcard("blk_1*".into()),
+            )],
+        ),
+        (
+            "substring",
+            vec![Leaf::WordPattern(
+                message(),
+                Pattern::Wildcard("*timeout*".into()),
+            )],
+        ),
+        (
+            "level and word in 1 h",
+            vec![level, words("connection"), hour.clone()],
+        ),
         ("one hour", vec![hour]),
-        ("service equals", vec![Leaf::Equals(Field::Named("service".into()), Scalar::Text("nginx".into()))]),
-        ("service word", vec![Leaf::Words(Field::Named("service".into()), "nginx".into())]),
-        ("status 404", vec![Leaf::Equals(Field::Named("status".into()), Scalar::Integer(404))]),
+        (
+            "service equals",
+            vec![Leaf::Equals(
+                Field::Named("service".into()),
+                Scalar::Text("nginx".into()),
+            )],
+        ),
+        (
+            "service word",
+            vec![Leaf::Words(Field::Named("service".into()), "nginx".into())],
+        ),
+        (
+            "status 404",
+            vec![Leaf::Equals(
+                Field::Named("status".into()),
+                Scalar::Integer(404),
+            )],
+        ),
     ];
     for (name, leaves) in questions {
         let mut times = Vec::new();
@@ -98,16 +149,24 @@ fn query(dir: &Path) {
         }
         let first = times.remove(0);
         times.sort_by(f64::total_cmp);
-        println!("{name:<24} {found:>9} hits  first {first:>8.2} ms  warm {:>8.2} ms", times[times.len() / 2]);
+        println!(
+            "{name:<24} {found:>9} hits  first {first:>8.2} ms  warm {:>8.2} ms",
+            times[times.len() / 2]
+        );
     }
 }
 
 fn count(snapshot: &Snapshot, leaves: &[Leaf]) -> usize {
     let mut found = 0;
     for shard in &snapshot.shards {
-        let queries: Vec<Box<dyn Query>> = leaves.iter().map(|leaf| shard.query(leaf).unwrap()).collect();
+        let queries: Vec<Box<dyn Query>> = leaves
+            .iter()
+            .map(|leaf| shard.query(leaf).unwrap())
+            .collect();
         let query = BooleanQuery::intersection(queries);
-        let weight = query.weight(EnableScoring::disabled_from_searcher(shard.searcher())).unwrap();
+        let weight = query
+            .weight(EnableScoring::disabled_from_searcher(shard.searcher()))
+            .unwrap();
         for reader in shard.searcher().segment_readers() {
             let mut scorer = weight.scorer(reader, 1.0).unwrap();
             while scorer.doc() != TERMINATED {
@@ -121,10 +180,16 @@ fn count(snapshot: &Snapshot, leaves: &[Leaf]) -> usize {
 
 fn open(dir: &Path) -> Indexer {
     let catalog = Arc::new(Catalog::open(dir).unwrap());
-    Indexer::open(Settings::new(dir), catalog, Arc::new(Ledger::new()), Position::ZERO).unwrap()
+    Indexer::open(
+        Settings::new(dir),
+        catalog,
+        Arc::new(Ledger::new()),
+        Position::ZERO,
+    )
+    .unwrap()
 }
 
-fn batches(path: &Path) -> impl Iterator<Item = (usize, Vec<Event>)> {
+fn batches(path: &Path) -> impl Iterator<Item = (usize, Vec<Event>)> + use<> {
     let mut reader = BufReader::with_capacity(BATCH_BYTES, std::fs::File::open(path).unwrap());
     std::iter::from_fn(move || {
         let mut text = Vec::with_capacity(BATCH_BYTES + 4096);
@@ -153,11 +218,20 @@ fn events(text: &Bytes) -> Vec<Event> {
     let index = IndexName::default_index();
     let mut events = Vec::new();
     let mut start = 0;
-    for end in text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at) {
+    for end in text
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n')
+        .map(|(at, _)| at)
+    {
         let source = text.slice(start..end);
-        let at = source.windows(14).position(|window| window == b"\"@timestamp\":\"").map_or(0, |at| at + 14);
+        let at = source
+            .windows(14)
+            .position(|window| window == b"\"@timestamp\":\"")
+            .map_or(0, |at| at + 14);
         let length = source[at..].iter().position(|byte| *byte == b'"').unwrap();
-        let timestamp = Timestamp::parse_iso(std::str::from_utf8(&source[at..at + length]).unwrap()).unwrap();
+        let timestamp =
+            Timestamp::parse_iso(std::str::from_utf8(&source[at..at + length]).unwrap()).unwrap();
         events.push(Event::create(index.clone(), timestamp, source));
         start = end + 1;
     }
@@ -170,7 +244,10 @@ fn add_files(folder: &Path, by_kind: &mut std::collections::BTreeMap<String, u64
         if metadata.is_dir() {
             add_files(&entry.path(), by_kind);
         } else {
-            let kind = entry.path().extension().map_or("none".into(), |kind| kind.to_string_lossy().into_owned());
+            let kind = entry
+                .path()
+                .extension()
+                .map_or("none".into(), |kind| kind.to_string_lossy().into_owned());
             *by_kind.entry(kind).or_default() += metadata.len() / 1000;
         }
     }
@@ -178,13 +255,26 @@ fn add_files(folder: &Path, by_kind: &mut std::collections::BTreeMap<String, u64
 
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
     ticks / 100.0
 }
 
 fn peak_megabytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1000.0
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<f64>()
+        .unwrap()
+        / 1000.0
 }

@@ -42,7 +42,7 @@ impl Catalog {
         let connection = Connection::open(&path)?;
         connection.busy_timeout(BUSY_WAIT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version > SCHEMA_VERSION {
             return Err(Error::NewerFormat {
@@ -159,19 +159,6 @@ impl Catalog {
         })
     }
 
-    /// The document a client left under this kind and name.
-    ///
-    /// # Errors
-    /// The catalog cannot be read.
-    pub fn document(&self, kind: &str, name: &str) -> Result<Option<String>, Error> {
-        let connection = self.connection();
-        let mut select =
-            connection.prepare("SELECT json FROM document WHERE kind = ?1 AND name = ?2")?;
-        Ok(select
-            .query_row(params![kind, name], |row| row.get(0))
-            .optional()?)
-    }
-
     /// All documents of a kind, by name.
     ///
     /// # Errors
@@ -184,28 +171,30 @@ impl Catalog {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Keeps a document, replacing one of the same kind and name.
+    /// Keeps and removes documents by kind and name, all of them or none: `None` removes. Durable when it returns.
     ///
     /// # Errors
-    /// The catalog cannot be written.
-    pub fn put_document(&self, kind: &str, name: &str, json: &str) -> Result<(), Error> {
-        self.connection().execute(
-            "INSERT OR REPLACE INTO document VALUES (?1, ?2, ?3)",
-            params![kind, name, json],
-        )?;
+    /// The catalog cannot be written; nothing was changed.
+    pub fn change_documents(
+        &self,
+        changes: &[(&str, String, Option<String>)],
+    ) -> Result<(), Error> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for (kind, name, json) in changes {
+            match json {
+                Some(json) => transaction.execute(
+                    "INSERT OR REPLACE INTO document VALUES (?1, ?2, ?3)",
+                    params![kind, name, json],
+                )?,
+                None => transaction.execute(
+                    "DELETE FROM document WHERE kind = ?1 AND name = ?2",
+                    params![kind, name],
+                )?,
+            };
+        }
+        transaction.commit()?;
         Ok(())
-    }
-
-    /// Removes a document; `false` when there is none.
-    ///
-    /// # Errors
-    /// The catalog cannot be written.
-    pub fn remove_document(&self, kind: &str, name: &str) -> Result<bool, Error> {
-        let removed = self.connection().execute(
-            "DELETE FROM document WHERE kind = ?1 AND name = ?2",
-            params![kind, name],
-        )?;
-        Ok(removed > 0)
     }
 
     fn connection(&self) -> std::sync::MutexGuard<'_, Connection> {
@@ -258,14 +247,22 @@ mod tests {
     fn documents_are_kept_replaced_and_removed() {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(dir.path()).unwrap();
-        catalog.put_document("template", "a", "{}").unwrap();
-        catalog.put_document("template", "a", "{\"x\":1}").unwrap();
+        let change =
+            |name: &str, json: Option<&str>| ("template", name.to_owned(), json.map(str::to_owned));
+        catalog
+            .change_documents(&[change("a", Some("{}")), change("b", Some("{}"))])
+            .unwrap();
+        catalog
+            .change_documents(&[
+                change("a", Some("{\"x\":1}")),
+                change("b", None),
+                change("c", None),
+            ])
+            .unwrap();
         assert_eq!(
-            catalog.document("template", "a").unwrap().as_deref(),
-            Some("{\"x\":1}")
+            catalog.documents("template").unwrap(),
+            [("a".to_owned(), "{\"x\":1}".to_owned())]
         );
-        assert_eq!(catalog.documents("template").unwrap().len(), 1);
-        assert!(catalog.remove_document("template", "a").unwrap());
-        assert!(!catalog.remove_document("template", "a").unwrap());
+        assert!(catalog.documents("other").unwrap().is_empty());
     }
 }

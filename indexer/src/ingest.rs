@@ -18,7 +18,7 @@ use crate::logs::event_id::EventIds;
 use crate::logs::log_index::{LogIndex, Slot};
 use crate::logs::shard::{Shard, WriterSettings, check_format};
 use crate::persister::Persister;
-use crate::retention::{ShardSize, folder_bytes};
+use crate::retention::{ShardSize, shard_bytes};
 use crate::{Error, filenames};
 
 /// How the indexer works.
@@ -244,7 +244,7 @@ impl Indexer {
     /// The shards and their bytes on disk.
     pub fn shard_sizes(&self) -> Vec<ShardSize> {
         let sized = |id: ShardId| ShardSize {
-            bytes: folder_bytes(&filenames::shard_folder(&self.settings.data_dir, &id)),
+            bytes: shard_bytes(&self.settings.data_dir, &id),
             id,
         };
         self.log_index.shard_ids().into_iter().map(sized).collect()

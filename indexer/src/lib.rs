@@ -12,4 +12,4 @@ pub use catalog::{Catalog, SavedLedger};
 pub use error::Error;
 pub use filenames::fits as index_name_fits;
 pub use ingest::{Indexer, Settings};
-pub use retention::{Retention, ShardSize, folder_bytes, oldest_to_free};
+pub use retention::{Retention, ShardSize, folder_bytes, oldest_to_free, shard_bytes};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use event::{IndexName, Timestamp};
 
+use crate::filenames;
 use crate::logs::ShardId;
 
 /// How long each index keeps its events.
@@ -71,6 +72,11 @@ pub fn oldest_to_free(shards: &[ShardSize], excess: u64, now: Timestamp) -> Vec<
         chosen.push(&shard.id);
     }
     chosen
+}
+
+/// The bytes of a shard's files; 0 when it has none.
+pub fn shard_bytes(data_dir: &Path, id: &ShardId) -> u64 {
+    folder_bytes(&filenames::shard_folder(data_dir, id))
 }
 
 /// The bytes of all files below a folder; what vanishes meanwhile counts as nothing.

@@ -354,12 +354,12 @@ mod tests {
     #[test]
     fn sources_are_slices_of_the_record() {
         let source = Bytes::from_static(b"{\"message\":\"started\"}");
-        let event = Event::create(
+        let events = vec![Event::create(
             IndexName::default_index(),
             Timestamp::from_nanos(2),
             source.clone(),
-        );
-        let batch = Batch::new(Arc::from("nginx"), Timestamp::from_nanos(1), vec![event]);
+        )];
+        let batch = Batch::new(Arc::from("nginx"), Timestamp::from_nanos(1), events);
         let (_, payload) = encode(&batch).unwrap();
         assert_eq!(payload.parts().last().unwrap().as_ptr(), source.as_ptr());
 

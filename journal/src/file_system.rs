@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 
 /// Directories and names. What a call changed is durable after [`FileSystem::sync_dir`] alone.
@@ -106,6 +106,12 @@ pub trait File: Send + Sync {
     /// # Errors
     /// As [`File::sync_data`].
     fn sync_all(&self) -> io::Result<()>;
+
+    /// Drops what the system keeps of the synced content in memory: the next read asks the disk.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn forget_cached(&self) -> io::Result<()>;
 }
 
 /// The file system of this machine.
@@ -202,5 +208,9 @@ impl File for fs::File {
 
     fn sync_all(&self) -> io::Result<()> {
         fs::File::sync_all(self)
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(self, 0, None, Advice::DontNeed)?)
     }
 }

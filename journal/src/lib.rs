@@ -25,6 +25,8 @@ mod damage_test;
 #[cfg(test)]
 mod full_test;
 #[cfg(test)]
+mod leftover_test;
+#[cfg(test)]
 mod power_loss_test;
 
 use std::future::Future;

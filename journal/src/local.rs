@@ -170,6 +170,7 @@ pub(crate) fn open_writer(
         .create_dir(&dir)
         .map_err(|error| Error::io("create", &dir, error))?;
     remove_unfinished(&*file_system, &dir)?;
+    settle_last_segment(&*file_system, &dir)?;
     let mut survey = Survey::take(&*file_system, &dir)?;
     let survey_end = survey.end();
     if at_least > survey_end {
@@ -179,7 +180,7 @@ pub(crate) fn open_writer(
 
     let end = survey_end.max(at_least);
     let segment_bytes = settings.segment_bytes.min(settings.max_size_bytes / 4);
-    let active = settle_last_segment(&*file_system, &mut survey)?
+    let active = resume_last_segment(&*file_system, &mut survey)?
         .filter(|active| active.durable_bytes() < segment_bytes && survey_end == end);
     file_system
         .sync_dir(&dir)
@@ -199,11 +200,14 @@ pub(crate) fn open_writer(
     })
 }
 
-fn remove_unfinished(file_system: &dyn FileSystem, dir: &Path) -> Result<(), Error> {
-    let names = file_system
+fn list(file_system: &dyn FileSystem, dir: &Path) -> Result<Vec<String>, Error> {
+    file_system
         .file_names(dir)
-        .map_err(|error| Error::io("list", dir, error))?;
-    for name in names {
+        .map_err(|error| Error::io("list", dir, error))
+}
+
+fn remove_unfinished(file_system: &dyn FileSystem, dir: &Path) -> Result<(), Error> {
+    for name in list(file_system, dir)? {
         if segment::is_unfinished(&name) {
             let path = dir.join(name);
             file_system
@@ -214,32 +218,51 @@ fn remove_unfinished(file_system: &dyn FileSystem, dir: &Path) -> Result<(), Err
     Ok(())
 }
 
-/// Makes what was found in the last segment durable, and answers it when it can be gone on with.
+/// Makes the last segment durable as the disk has it, before it is read.
 ///
-/// The fsync is needed: after a kill the records are whole in the system's cache and perhaps not on the disk, and
-/// from now on readers see them.
-fn settle_last_segment(
+/// After a kill its records may be whole in the system's cache and not yet on the disk, and from now on readers will
+/// see them: so they are fsynced first. And where an fsync failed before the kill, the cache may show what the disk
+/// never got and no fsync will write any more: so it is read from the disk.
+fn settle_last_segment(file_system: &dyn FileSystem, dir: &Path) -> Result<(), Error> {
+    let names = list(file_system, dir)?;
+    let last = names
+        .iter()
+        .filter_map(|name| segment::first_of(name))
+        .max();
+    let Some(first) = last else {
+        return Ok(());
+    };
+    let path = segment::path_of(dir, first);
+    let failed = |error| Error::io("sync", &path, error);
+    let file = file_system.open(&path).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    if let Err(error) = file.forget_cached() {
+        tracing::debug!(%error, "the file system cannot drop its cache, so it is trusted");
+    }
+    Ok(())
+}
+
+/// Cuts the torn tail of the last segment, and answers the segment when it can be gone on with.
+fn resume_last_segment(
     file_system: &dyn FileSystem,
     survey: &mut Survey,
 ) -> Result<Option<ActiveSegment>, Error> {
     let Some(last) = survey.segments.last_mut() else {
         return Ok(None);
     };
-    let failed = |action| move |path: &Path, error| Error::io(action, path, error);
-    let file = file_system
-        .open(&last.path)
-        .map_err(|error| failed("open")(&last.path, error))?;
-    // A tail that stays is out of reach: the next segment begins where it does.
-    let is_sound = last.has_header && !last.has_holes();
-    if is_sound && last.valid_bytes < last.file_bytes {
-        file.set_len(last.valid_bytes)
-            .map_err(|error| failed("cut")(&last.path, error))?;
+    // The tail of one that is damaged stays, out of reach: the next segment begins where it does.
+    if !last.has_header || last.has_holes() {
+        return Ok(None);
+    }
+    let failed = |error| Error::io("cut", &last.path, error);
+    let file = file_system.open(&last.path).map_err(failed)?;
+    if last.valid_bytes < last.file_bytes {
+        file.set_len(last.valid_bytes).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
         last.file_bytes = last.valid_bytes;
     }
-    file.sync_all()
-        .map_err(|error| failed("sync")(&last.path, error))?;
     let active = ActiveSegment::resume(file, last.path.clone(), last.first, last.valid_bytes);
-    Ok(is_sound.then_some(active))
+    Ok(Some(active))
 }
 
 fn ends_early(survey: &Survey, at_least: Position) -> Damage {

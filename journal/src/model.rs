@@ -28,6 +28,9 @@ struct Disk {
     boot: u64,
     calls_until_death: Option<u64>,
     syncs_until_failure: Option<u64>,
+    /// How many syncs in a row fail then, and whether the process dies behind the first of them.
+    sync_failures: u64,
+    dies_after_failed_sync: bool,
     capacity_bytes: Option<u64>,
     can_reserve: bool,
     unreadable: Option<(PathBuf, std::ops::Range<u64>)>,
@@ -67,7 +70,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -77,7 +80,7 @@ impl Random {
 
     /// A number below `limit`, which is not 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.number() % limit
     }
 
     /// True once in `times`.
@@ -98,6 +101,8 @@ impl ModelDisk {
             boot: 0,
             calls_until_death: None,
             syncs_until_failure: None,
+            sync_failures: 0,
+            dies_after_failed_sync: false,
             capacity_bytes: None,
             can_reserve: true,
             unreadable: None,
@@ -105,8 +110,8 @@ impl ModelDisk {
     }
 
     /// A disk with these files, all durable.
-    pub fn with_files(files: &BTreeMap<PathBuf, Vec<u8>>) -> ModelDisk {
-        let disk = ModelDisk::new(0);
+    pub fn with_files(seed: u64, files: &BTreeMap<PathBuf, Vec<u8>>) -> ModelDisk {
+        let disk = ModelDisk::new(seed);
         let mut inner = disk.lock();
         for (at, (path, content)) in files.iter().enumerate() {
             inner.inodes.push(Inode {
@@ -160,9 +165,23 @@ impl ModelDisk {
         }
     }
 
-    /// After so many successful syncs, one fails.
-    pub fn fail_sync_after(&self, syncs: Option<u64>) {
-        self.lock().syncs_until_failure = syncs;
+    /// After so many successful syncs, `failures` of them fail.
+    pub fn fail_syncs(&self, after: u64, failures: u64) {
+        let mut disk = self.lock();
+        disk.syncs_until_failure = Some(after);
+        disk.sync_failures = failures;
+        disk.dies_after_failed_sync = false;
+    }
+
+    /// After so many successful syncs, one fails and the process dies before it can do anything about it.
+    pub fn fail_sync_and_die(&self, after: u64) {
+        self.fail_syncs(after, 1);
+        self.lock().dies_after_failed_sync = true;
+    }
+
+    /// No sync fails any more.
+    pub fn heal(&self) {
+        self.lock().syncs_until_failure = None;
     }
 
     /// How much fits; `None` for no bound.
@@ -252,23 +271,35 @@ impl Disk {
         }
     }
 
-    fn sync(&mut self, inode: usize) -> io::Result<()> {
-        let dies = self.step()?;
-        let fails = match &mut self.syncs_until_failure {
+    fn sync_fails(&mut self) -> bool {
+        match self.syncs_until_failure {
             None => false,
-            Some(0) => true,
+            Some(0) => {
+                self.sync_failures = self.sync_failures.saturating_sub(1);
+                if self.sync_failures == 0 {
+                    self.syncs_until_failure = None;
+                }
+                if self.dies_after_failed_sync {
+                    self.calls_until_death = Some(0);
+                }
+                true
+            }
             Some(syncs) => {
-                *syncs -= 1;
+                self.syncs_until_failure = Some(syncs - 1);
                 false
             }
-        };
-        let Disk { inodes, random, .. } = self;
-        let inode = &mut inodes[inode];
+        }
+    }
+
+    fn sync(&mut self, inode: usize) -> io::Result<()> {
+        let dies = self.step()?;
         if dies {
             return Err(died());
         }
+        let fails = self.sync_fails();
+        let Disk { inodes, random, .. } = self;
+        let inode = &mut inodes[inode];
         if fails {
-            self.syncs_until_failure = None;
             inode.durable = inode.mix_of_versions(random);
             // The system takes its pages for written now. Only what is written anew will reach the disk, and
             // `content` shows what the disk does not have.
@@ -341,7 +372,7 @@ impl Inode {
         };
         let version_count = self.unsynced.len() + 1;
         let any_version = |random: &mut Random| random.below(version_count as u64) as usize;
-        match random.below(6) {
+        match random.below(7) {
             0 => return self.durable.clone(),
             1 => return version(any_version(random)).clone(),
             2 => {
@@ -350,6 +381,16 @@ impl Inode {
                 let kept_min = newest.len().min(self.durable.len());
                 let cut = random.below((newest.len() - kept_min) as u64 + 1) as usize;
                 return newest[..kept_min + cut].to_vec();
+            }
+            3 => {
+                // Early blocks of one version and late ones of another.
+                let early = version(any_version(random));
+                let late = version(any_version(random));
+                let split = random.below(late.len() as u64 / 16 + 1) as usize * 16;
+                let mut mixed = early[..split.min(early.len())].to_vec();
+                mixed.resize(split, 0);
+                mixed.extend_from_slice(&late[split..]);
+                return mixed;
             }
             _ => {}
         }
@@ -365,7 +406,7 @@ impl Inode {
             mixed.extend_from_slice(available);
             while mixed.len() < to {
                 mixed.push(if is_garbage_left {
-                    random.next() as u8
+                    random.number() as u8
                 } else {
                     0
                 });
@@ -438,6 +479,9 @@ impl FileSystem for ModelDisk {
         let mut disk = self.lock();
         if disk.step()? {
             return Err(died());
+        }
+        if disk.sync_fails() {
+            return Err(io::Error::from_raw_os_error(5));
         }
         disk.unsynced_names.clear();
         disk.durable_names = disk.names.clone();
@@ -533,6 +577,13 @@ impl File for ModelFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        let mut disk = self.lock()?;
+        let inode = &mut disk.inodes[self.inode];
+        inode.content = inode.written.clone();
+        Ok(())
     }
 }
 

@@ -107,6 +107,9 @@ struct Case {
     random: Random,
     disk: ModelDisk,
     settings: Settings,
+    /// All records of a case are this long, or of any length where it is 0: then what was left behind by one group
+    /// fits exactly behind the records of the next, and shows where it was not cut off.
+    payload_bytes: u64,
     /// Every record by the number in its payload.
     fates: BTreeMap<u64, (u32, Fate)>,
     released: Position,
@@ -121,14 +124,20 @@ impl Case {
     fn run(seed: u64) -> Seen {
         let mut random = Random::new(seed);
         let segment_bytes = 100 + random.below(4000);
-        let disk = ModelDisk::new(random.next());
+        let disk = ModelDisk::new(random.number());
         disk.set_can_reserve(!random.once_in(3));
         let max_size_bytes = match random.below(3) {
             0 => 4 * segment_bytes + random.below(20_000),
             _ => 1 << 30,
         };
+        let payload_bytes = if random.once_in(2) {
+            1 + random.below(200)
+        } else {
+            0
+        };
         let mut case = Case {
             random,
+            payload_bytes,
             disk,
             settings: Settings {
                 dir: Path::new(DIR).to_owned(),
@@ -148,7 +157,7 @@ impl Case {
             case.step();
         }
         case.disk.set_capacity(None);
-        case.disk.fail_sync_after(None);
+        case.disk.heal();
         case.lose_power();
         case.start();
         case.seen
@@ -162,7 +171,10 @@ impl Case {
             27..29 => self.kill(),
             29 => self.close(),
             30..33 => self.disk.die_after(1 + self.random.below(12)),
-            33..35 => self.disk.fail_sync_after(Some(self.random.below(4))),
+            33 => self
+                .disk
+                .fail_syncs(self.random.below(4), 1 + self.random.below(3)),
+            34 => self.disk.fail_sync_and_die(self.random.below(4)),
             35..37 => {
                 let room = self.random.below(6000);
                 self.disk.set_capacity(Some(self.disk.used_bytes() + room));
@@ -190,8 +202,11 @@ impl Case {
         let mut group = Vec::new();
         let mut waiting = Vec::new();
         for _ in 0..1 + self.random.below(5) {
-            let number = self.fates.len() as u64;
-            let count = 1 + self.random.below(9) as u32;
+            let number = self.fates.len() as u64 | self.payload_bytes << 32;
+            let count = match self.payload_bytes {
+                0 => 1 + self.random.below(9) as u32,
+                _ => 1,
+            };
             self.fates.insert(number, (count, Fate::Unknown));
             let count = NonZeroU32::new(count).unwrap();
             let (append, answered) = Append::new(Kind::Events, count, payload_of(number));
@@ -283,7 +298,7 @@ impl Case {
                     _ => self.disk.lose_power(),
                 },
                 Err(Error::Io { .. }) => {
-                    self.disk.fail_sync_after(None);
+                    self.disk.heal();
                     self.disk.lose_power();
                 }
                 Err(error) => panic!("refused to start: {error}"),
@@ -301,6 +316,7 @@ impl Case {
             "positions went back: {} < {end_known}",
             status.end
         );
+        assert!(status.end >= self.at_least, "positions went back");
         self.seen.torn_tails += u64::from(status.torn_tail_bytes > 0);
 
         let found = read_all(&mut Reader::new(writer.shared.clone(), Position::ZERO));
@@ -384,15 +400,17 @@ fn read_all(reader: &mut Reader) -> Vec<Record> {
     }
 }
 
-/// A payload that can be told from every other one, and from a part of itself.
+/// A payload that can be told from every other one, and from a part of itself. The upper half of the number is its
+/// length, or 0 for any.
 fn payload_of(number: u64) -> Payload {
     let mut random = Random::new(number);
-    let byte_len = match random.below(10) {
-        0 => random.below(3000),
-        1 => 0,
-        _ => random.below(200),
+    let byte_len = match (number >> 32, random.below(10)) {
+        (0, 0) => random.below(3000),
+        (0, 1) => 0,
+        (0, _) => random.below(200),
+        (fixed, _) => fixed,
     };
-    let rest: Vec<u8> = (0..byte_len).map(|_| random.next() as u8).collect();
+    let rest: Vec<u8> = (0..byte_len).map(|_| random.number() as u8).collect();
     Payload::from(vec![
         Bytes::copy_from_slice(&number.to_le_bytes()),
         Bytes::from(rest),

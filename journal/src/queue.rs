@@ -2,15 +2,14 @@
 //! other.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use event::Position;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::{Error, Kind, Payload};
-use std::num::NonZeroU32;
-use std::sync::Arc;
 
 /// One place in the queue. Every append takes at least one, so their number is bounded together with their bytes.
 const PLACE_BYTES: usize = 4 << 10;

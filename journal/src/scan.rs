@@ -92,11 +92,6 @@ impl Scanner {
         self.end = end;
     }
 
-    /// Where the last whole record ended.
-    pub fn expected(&self) -> Position {
-        self.expected
-    }
-
     /// The next whole record; `None` at the end.
     ///
     /// # Errors

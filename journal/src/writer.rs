@@ -82,12 +82,15 @@ impl Writer {
                 self.is_marked = true;
             }
             // Without it the next open takes the last group's damage for a torn tail: no promise depends on it.
-            Err(error) => tracing::warn!(%error, "cannot mark the journal as closed"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot mark the journal as closed");
+                let _ = active.cut_back();
+            }
         }
     }
 
     fn refuse_what_has_no_room(&mut self, group: Vec<Append>) -> Vec<Append> {
-        let wanted: u64 = group.iter().map(Append::record_bytes).sum();
+        let wanted = group_bytes(&group);
         let mut room = self.room();
         if wanted > room {
             self.give_up_released_segment();
@@ -176,7 +179,7 @@ impl Writer {
         let Some(active) = self.active.as_mut() else {
             return Err(Error::Closed);
         };
-        let bytes: u64 = group.iter().map(Append::record_bytes).sum();
+        let bytes = group_bytes(group);
         // Nothing is written yet, so nothing is to be undone.
         let path = active.path().to_owned();
         active
@@ -243,6 +246,10 @@ impl Writer {
     }
 }
 
+fn group_bytes(group: &[Append]) -> u64 {
+    group.iter().map(Append::record_bytes).sum()
+}
+
 fn answer_all(group: Vec<Append>, first: Position) {
     let mut position = first;
     for append in group {
@@ -260,7 +267,7 @@ fn write_records(
     let mut write = GroupWrite {
         active,
         offset: active.durable_bytes(),
-        buffer: Vec::with_capacity(WRITE_BYTES),
+        buffer: Vec::with_capacity(WRITE_BYTES.min(group_bytes(group) as usize)),
     };
     let mut first = group_first;
     for append in group {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body as AxumBody;
 use bytes::{Bytes, BytesMut};
 use event::RetryAfter;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -35,6 +35,10 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
 /// What is reserved at once for a body that announces its length: an announcement alone must not cost memory.
 const RESERVE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What a body must bring within [`Settings::idle_time_max`]. A sender of single bytes would otherwise hold what it
+/// has sent, and its part of the bound over all requests, for as long as it likes.
+pub const PROGRESS_BYTES_MIN: usize = 16 * 1024;
+
 /// How bodies are bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -42,7 +46,8 @@ pub struct Settings {
     pub bytes_max: usize,
     /// The most bytes of all bodies together, as long as their requests are worked on.
     pub in_flight_bytes_max: u64,
-    /// How long a body may stand still.
+    /// How long a body may stand still, or drip: within this time it must end or bring
+    /// [`PROGRESS_BYTES_MIN`] more.
     pub idle_time_max: Duration,
     /// How long a body may take from its first to its last byte.
     pub read_time_max: Duration,
@@ -160,6 +165,11 @@ impl BodyReader {
         }
     }
 
+    /// The most bytes of one body.
+    pub fn bytes_max(&self) -> usize {
+        self.settings.bytes_max
+    }
+
     /// The bound over all requests, for a gauge.
     pub fn in_flight(&self) -> &InFlight {
         &self.in_flight
@@ -186,8 +196,12 @@ impl BodyReader {
         mut body: AxumBody,
     ) -> Result<Body, BodyError> {
         let outcome = self.collect(announced_bytes(headers), &mut body).await;
-        if let Err(BodyError::TooLarge { .. } | BodyError::Busy { .. }) = outcome {
-            discard(body).await;
+        let waits_for_us = headers.contains_key(EXPECT);
+        match &outcome {
+            Err(BodyError::TooLarge { .. } | BodyError::Busy { .. }) if !waits_for_us => {
+                discard(body).await;
+            }
+            _ => {}
         }
         outcome
     }
@@ -213,13 +227,13 @@ impl BodyReader {
         body: &mut AxumBody,
     ) -> Result<Body, BodyError> {
         let mut reservation = self.in_flight.reserve_nothing();
-        let deadline = Instant::now() + self.settings.read_time_max;
+        let mut pace = Pace::begin(&self.settings);
         if announced_bytes.is_some_and(|bytes| bytes > self.settings.bytes_max) {
             return Err(self.too_large());
         }
         let mut first = Bytes::new();
         let mut joined = BytesMut::new();
-        while let Some(piece) = self.next_piece(body, deadline).await? {
+        while let Some(piece) = next_piece(body, &mut pace).await? {
             if first.len() + joined.len() + piece.len() > self.settings.bytes_max {
                 return Err(self.too_large());
             }
@@ -244,40 +258,6 @@ impl BodyReader {
             joined.freeze()
         };
         Ok(Body { bytes, reservation })
-    }
-
-    /// The next bytes of the body; `None` at its end.
-    async fn next_piece(
-        &self,
-        body: &mut AxumBody,
-        deadline: Instant,
-    ) -> Result<Option<Bytes>, BodyError> {
-        loop {
-            let idle_deadline = Instant::now() + self.settings.idle_time_max;
-            let frame = tokio::time::timeout_at(idle_deadline.min(deadline), body.frame()).await;
-            match frame {
-                Err(_) => {
-                    let limit = match idle_deadline < deadline {
-                        true => self.settings.idle_time_max,
-                        false => self.settings.read_time_max,
-                    };
-                    return Err(BodyError::TooSlow {
-                        waited_seconds: limit.as_secs(),
-                    });
-                }
-                Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => {
-                    return Err(BodyError::BrokenOff {
-                        message: error.to_string(),
-                    });
-                }
-                Ok(Some(Ok(frame))) => {
-                    if let Some(piece) = frame.into_data().ok().filter(|piece| !piece.is_empty()) {
-                        return Ok(Some(piece));
-                    }
-                }
-            }
-        }
     }
 
     fn decode_now(&self, encoding: Encoding, wire: Body) -> Result<Body, BodyError> {
@@ -342,6 +322,66 @@ impl BodyReader {
     pub fn too_large(&self) -> BodyError {
         BodyError::TooLarge {
             limit_bytes: self.settings.bytes_max,
+        }
+    }
+}
+
+/// When a body must have ended, and when it must have brought more.
+struct Pace {
+    idle_time_max: Duration,
+    read_time_max: Duration,
+    deadline: Instant,
+    progress_deadline: Instant,
+    progress_bytes: usize,
+}
+
+impl Pace {
+    fn begin(settings: &Settings) -> Pace {
+        let now = Instant::now();
+        Pace {
+            idle_time_max: settings.idle_time_max,
+            read_time_max: settings.read_time_max,
+            deadline: now + settings.read_time_max,
+            progress_deadline: now + settings.idle_time_max,
+            progress_bytes: 0,
+        }
+    }
+
+    fn note(&mut self, bytes: usize) {
+        self.progress_bytes += bytes;
+        if self.progress_bytes >= PROGRESS_BYTES_MIN {
+            self.progress_bytes = 0;
+            self.progress_deadline = Instant::now() + self.idle_time_max;
+        }
+    }
+
+    fn too_slow(&self) -> BodyError {
+        let waited = match self.progress_deadline < self.deadline {
+            true => self.idle_time_max,
+            false => self.read_time_max,
+        };
+        BodyError::TooSlow {
+            waited_seconds: waited.as_secs(),
+        }
+    }
+}
+
+/// The next bytes of the body; `None` at its end.
+async fn next_piece(body: &mut AxumBody, pace: &mut Pace) -> Result<Option<Bytes>, BodyError> {
+    loop {
+        let deadline = pace.progress_deadline.min(pace.deadline);
+        let frame = tokio::time::timeout_at(deadline, body.frame())
+            .await
+            .map_err(|_| pace.too_slow())?;
+        let frame = match frame {
+            None => return Ok(None),
+            Some(frame) => frame.map_err(|error| BodyError::BrokenOff {
+                message: error.to_string(),
+            })?,
+        };
+        if let Some(piece) = frame.into_data().ok().filter(|piece| !piece.is_empty()) {
+            pace.note(piece.len());
+            return Ok(Some(piece));
         }
     }
 }
@@ -479,7 +519,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stands_still_or_drips_is_given_up() {
-        let reader = reader(small());
+        let reader = reader(Settings::default());
         let stuck = AxumBody::from_stream(
             stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))])
                 .chain(stream::pending()),
@@ -490,20 +530,18 @@ mod tests {
             "{error}"
         );
 
-        let dripping = AxumBody::from_stream(stream::repeat(()).then(|()| async {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            Ok::<_, std::io::Error>(Bytes::from_static(b"x"))
-        }));
-        let error = reader.read(&HeaderMap::new(), dripping).await.unwrap_err();
-        assert!(
-            matches!(
-                error,
-                BodyError::TooSlow {
-                    waited_seconds: 300
-                }
-            ),
-            "{error}"
-        );
+        for (piece_bytes, given_up_after) in [(1, 30), (PROGRESS_BYTES_MIN, 300)] {
+            let piece = Bytes::from(vec![b'x'; piece_bytes]);
+            let dripping = AxumBody::from_stream(stream::repeat(piece).then(|piece| async {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                Ok::<_, std::io::Error>(piece)
+            }));
+            let error = reader.read(&HeaderMap::new(), dripping).await.unwrap_err();
+            assert!(
+                matches!(error, BodyError::TooSlow { waited_seconds } if waited_seconds == given_up_after),
+                "{error}"
+            );
+        }
         assert_eq!(reader.in_flight().used(), 0);
     }
 

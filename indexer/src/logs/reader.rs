@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event::{Day, IndexName, Position, Timestamp};
 use tantivy::columnar::{Column, StrColumn};
-use tantivy::query::Query;
-use tantivy::{DateTime, DocId, Searcher};
+use tantivy::query::{EnableScoring, Query};
+use tantivy::{DateTime, DocId, DocSet, Searcher, TERMINATED};
 
 use super::Leaf;
 use super::event_id::EventIds;
@@ -259,6 +259,31 @@ impl ShardReader {
             timestamp: segment.timestamp(doc),
             source: Bytes::from(stored.source),
         })
+    }
+
+    /// The first event that matches, in no particular order; deleted ones do not count.
+    ///
+    /// # Errors
+    /// The shard's files cannot be read.
+    pub fn first_event(&self, leaf: &Leaf) -> Result<Option<Hit>, ReadError> {
+        let query = self.query(leaf)?;
+        let find = || -> tantivy::Result<Option<(usize, DocId)>> {
+            let weight = query.weight(EnableScoring::disabled_from_searcher(self.searcher()))?;
+            for (number, reader) in self.searcher().segment_readers().iter().enumerate() {
+                let mut scorer = weight.scorer(reader, 1.0)?;
+                while scorer.doc() != TERMINATED {
+                    if !reader.is_deleted(scorer.doc()) {
+                        return Ok(Some((number, scorer.doc())));
+                    }
+                    scorer.advance();
+                }
+            }
+            Ok(None)
+        };
+        let found = find().map_err(|error| self.error(error))?;
+        found
+            .map(|(segment, doc)| self.event(segment, doc))
+            .transpose()
     }
 
     /// Whether the shard has the event with this id, be it the sender's or ours; deleted ones do not count.

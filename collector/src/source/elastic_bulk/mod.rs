@@ -16,16 +16,19 @@ use axum::body::Body as AxumBody;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use axum::routing::{MethodRouter, post, put};
+use axum::routing::{post, put};
 use bytes::Bytes;
 use event::{Ack, Outcome, Refresh, Timestamp};
 use http::HeaderMap;
 
 use self::action::Verb;
 use self::reply::ErrorReply;
-use self::request::{BulkRequest, Item, ItemState, Terms};
+use self::request::{Item, ItemState};
 use super::{Intake, PushContext};
 use crate::body::{Body, Reservation};
+
+// Public for benches and fuzz targets.
+pub use self::request::{BulkRequest, Terms, Unreadable, read_bulk};
 
 /// Types of old clients in `/{index}/{type}`. Only these: any other second segment may be another protocol's path.
 /// rsyslog's own default is `events`.
@@ -65,27 +68,29 @@ pub fn routes(settings: Settings, context: PushContext, refresh: Arc<dyn Refresh
         context,
         refresh,
     });
-    let one_document = || put(put_document).post(put_document).delete(delete_document);
     let mut router = Router::new();
-    let routes: [(&str, fn() -> MethodRouter<Arc<ElasticBulk>>); 5] = [
-        ("/_bulk", || post(bulk).put(bulk)),
-        ("/{index}/_bulk", || post(bulk).put(bulk)),
-        ("/{index}/{type}/_bulk", || post(bulk).put(bulk)),
-        ("/{index}/_doc/_bulk", || post(bulk).put(bulk)),
-        ("/{index}/_doc", || post(add_document)),
-    ];
-    for (path, methods) in routes {
+    for path in [
+        "/_bulk",
+        "/{target}/_bulk",
+        "/{target}/_doc/_bulk",
+        "/{target}/{type}/_bulk",
+    ] {
         router = router
-            .route(path, methods())
-            .route(&format!("{path}/"), methods());
+            .route(path, post(bulk).put(bulk))
+            .route(&format!("{path}/"), post(bulk).put(bulk));
     }
     for document_type in DOCUMENT_TYPES {
-        router = router.route(&format!("/{{index}}/{document_type}"), post(add_document));
+        router = router.route(&format!("/{{target}}/{document_type}"), post(add_document));
     }
     router
-        .route("/{index}/_doc/{id}", one_document())
+        .route("/{target}/_doc", post(add_document))
+        .route("/{target}/_doc/", post(add_document))
         .route(
-            "/{index}/_create/{id}",
+            "/{target}/_doc/{id}",
+            put(add_document).post(add_document).delete(delete_document),
+        )
+        .route(
+            "/{target}/_create/{id}",
             put(create_document).post(create_document),
         )
         .with_state(source)
@@ -95,7 +100,7 @@ type PathNames = Result<Path<Names>, PathRejection>;
 
 #[derive(serde::Deserialize)]
 struct Names {
-    index: Option<String>,
+    target: Option<String>,
     id: Option<String>,
 }
 
@@ -110,20 +115,8 @@ async fn bulk(
     outcome.unwrap_or_else(ErrorReply::into_response)
 }
 
+/// With an id in the path it stores under that id.
 async fn add_document(
-    State(source): State<Arc<ElasticBulk>>,
-    names: PathNames,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: AxumBody,
-) -> Response {
-    source
-        .single(Verb::Index, names, query, &headers, body)
-        .await
-        .unwrap_or_else(ErrorReply::into_response)
-}
-
-async fn put_document(
     State(source): State<Arc<ElasticBulk>>,
     names: PathNames,
     RawQuery(query): RawQuery,
@@ -174,9 +167,12 @@ impl ElasticBulk {
         let parameters = Parameters::of(query.as_deref());
         let names = names_of(names)?;
         let received = (self.context.now)();
-        let Body { bytes, reservation } = self.read_body(headers, body).await?;
+        let Body {
+            bytes,
+            mut reservation,
+        } = self.read_body(headers, body).await?;
         let body_bytes = bytes.len();
-        let terms = self.terms(names.index, received);
+        let terms = self.terms(names.target, received);
         let read = self
             .context
             .cpu
@@ -188,6 +184,10 @@ impl ElasticBulk {
             ledger.rejected("malformed", unreadable.event_count);
             ErrorReply::from(unreadable.error)
         })?;
+        if !reservation.grow(request.items.len() * request::ITEM_BYTES) {
+            self.intake.count_unread_request("busy", body_bytes as u64);
+            return Err(self.context.bodies.busy().into());
+        }
         let (items, outcomes) = self
             .store(request, received, body_bytes, reservation)
             .await?;
@@ -222,7 +222,7 @@ impl ElasticBulk {
             Verb::Delete => Bytes::new(),
             _ => bytes.slice_ref(bytes.trim_ascii()),
         };
-        let terms = self.terms(names.index, received);
+        let terms = self.terms(names.target, received);
         let body_bytes = bytes.len();
         let is_conditional = parameters.is_conditional;
         let request = self

@@ -15,6 +15,9 @@ use super::document;
 /// of tiny documents would take many times its size. Shippers send thousands at most.
 pub const ITEMS_MAX: usize = 262_144;
 
+/// About what an item takes in memory beside its document: event, outcome and reply.
+pub const ITEM_BYTES: usize = 400;
+
 /// Elasticsearch's bound on `_id`.
 const ID_BYTES_MAX: usize = 512;
 

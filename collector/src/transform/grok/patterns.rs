@@ -49,7 +49,7 @@ pub const PATTERNS: &[(&str, &str)] = &[
         r"|::(?:%{HEX4}:){0,6}%{HEX4}|(?:%{HEX4}:){1,7}:|::)(?:%[0-9A-Za-z._-]+)?",
     )),
     ("IP", r"(?:%{IPV6}|%{IPV4})"),
-    ("HOSTNAME", r"(?-u:\b)[0-9A-Za-z](?:[0-9A-Za-z_-]{0,62})(?:\.[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,62}))*\.?"),
+    ("HOSTNAME", r"(?-u:\b)[0-9A-Za-z][0-9A-Za-z_-]*(?:\.[0-9A-Za-z_][0-9A-Za-z_-]*)*\.?"),
     ("HOST", r"%{HOSTNAME}"),
     ("IPORHOST", r"(?:%{IP}|%{HOSTNAME})"),
     ("HOSTPORT", r"%{IPORHOST}:%{POSINT}"),

@@ -2,10 +2,10 @@
 //!
 //! Works on the text of a JSON value and copies what stays byte for byte, so that `0.470` in a `_source` stays so.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::elastic::raw_object::RawObject;
+use crate::elastic::target::Pattern;
 
 /// Deeper than this nothing is looked into: what `**` would have to search there is kept or left out as a whole.
 const DEPTH_MAX: usize = 100;
@@ -108,7 +108,7 @@ fn write_object(
     out: &mut Vec<u8>,
 ) -> bool {
     let is_kept = include.iter().any(|steps| is_done(steps));
-    let Ok(Fields(fields)) = serde_json::from_str(json) else {
+    let Ok(RawObject(fields)) = serde_json::from_str(json) else {
         return false;
     };
     let start = out.len();
@@ -213,32 +213,7 @@ fn below<'a>(paths: &[&'a [Step]], name: &str) -> Vec<&'a [Step]> {
 }
 
 fn fits(pattern: &str, name: &str) -> bool {
-    crate::elastic::target::Pattern::new(pattern).matches(name)
-}
-
-/// The fields of an object: the name as it is spelled, quotes included, and the value.
-struct Fields<'a>(Vec<(&'a RawValue, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
-        struct FieldsVisitor;
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(FieldsVisitor)
-    }
+    Pattern::new(pattern).matches(name)
 }
 
 #[cfg(test)]

@@ -191,6 +191,46 @@ impl Names {
         self.created.contains(name) || !self.concrete_shards(name).is_empty()
     }
 
+    /// Whether the concrete name `inner` means nothing but what the concrete name `outer` means too: a day and its
+    /// index, or the same name twice.
+    pub(super) fn holds(&self, outer: &str, inner: &str) -> bool {
+        let inner_hours = self.concrete_shards(inner);
+        let outer_hours = self.concrete_shards(outer);
+        let is_within = |(shard, hours): (_, &u32)| {
+            outer_hours
+                .get(shard)
+                .is_some_and(|outer| hours & !outer == 0)
+        };
+        outer == inner || (!inner_hours.is_empty() && inner_hours.iter().all(is_within))
+    }
+
+    /// Whether an expression means an index or alias by its own name, and not only by the names of its days.
+    ///
+    /// # Errors
+    /// 400 for broken date math.
+    pub(super) fn is_named(
+        &self,
+        name: &str,
+        expression: &str,
+        options: &TargetOptions,
+        now: Timestamp,
+    ) -> Result<bool, ElasticError> {
+        let (mut is_named, mut is_after_wildcard) = (false, false);
+        for part in parts_of(expression) {
+            let part = date_math::expand(part, now)?;
+            let excluded = part.strip_prefix('-').filter(|_| is_after_wildcard);
+            if let Some(excluded) = excluded {
+                is_named &= !Pattern::new(excluded).matches(name);
+            } else if Pattern::is_wildcard(&part) {
+                is_after_wildcard = true;
+                is_named |= is_visible(name, &part, options) && Pattern::new(&part).matches(name);
+            } else {
+                is_named |= part == name;
+            }
+        }
+        Ok(is_named)
+    }
+
     /// What `expression` names: a comma list of names, aliases, wildcards, exclusions (`-a*`, behind a wildcard only)
     /// and date math. Empty, `*` and `_all` are everything that is not hidden. `now` is UTC.
     ///
@@ -300,13 +340,7 @@ impl Names {
             return chosen;
         }
         let pattern = Pattern::new(wildcard);
-        let is_visible = |name: &str| {
-            let is_hidden = name.starts_with('.');
-            match is_hidden {
-                true => options.expand_hidden || wildcard.starts_with('.'),
-                false => options.expand_open,
-            }
-        };
+        let is_visible = |name: &str| is_visible(name, wildcard, options);
         for (index, days) in &self.days {
             if is_visible(index.as_str()) {
                 chosen.hours.extend(matching_days(&pattern, index, days));
@@ -323,6 +357,14 @@ impl Names {
         let matching = created.filter(|name| is_visible(name) && pattern.matches(name));
         chosen.created.extend(matching.cloned());
         chosen
+    }
+}
+
+/// Whether a wildcard may match a name: those with a dot hide, unless the wildcard begins with one too.
+fn is_visible(name: &str, wildcard: &str, options: &TargetOptions) -> bool {
+    match name.starts_with('.') {
+        true => options.expand_hidden || wildcard.starts_with('.'),
+        false => options.expand_open,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Resolving a filter for one shard or segment: what is known beforehand becomes yes or no, and the rest is made small.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use indexer::logs::{Field, FieldKinds, Leaf, Pattern, ShardReader};
 use regex::Regex;
@@ -18,7 +17,7 @@ pub struct Scope<'a> {
     /// The time of its events; empty when it has none.
     pub time_range: TimeRange,
     /// The paths its events have, asked for only when a filter needs them.
-    pub fields: &'a dyn Fn() -> Arc<BTreeMap<String, FieldKinds>>,
+    pub fields: &'a dyn Fn() -> BTreeMap<String, FieldKinds>,
 }
 
 impl Scope<'_> {
@@ -28,7 +27,7 @@ impl Scope<'_> {
         time_range: TimeRange,
         work: impl FnOnce(&Scope<'_>) -> T,
     ) -> T {
-        let fields = || Arc::new(shard.fields());
+        let fields = || shard.fields();
         let scope = Scope {
             names: [shard.id().index.as_str().to_owned(), shard.name()],
             time_range,
@@ -225,12 +224,10 @@ mod tests {
     fn resolve(filter: &Filter) -> Filter {
         let fields = || {
             let paths = ["k8s.pod.name", "k8s.node", "message"];
-            Arc::new(
-                paths
-                    .iter()
-                    .map(|path| ((*path).to_owned(), FieldKinds::default()))
-                    .collect(),
-            )
+            paths
+                .iter()
+                .map(|path| ((*path).to_owned(), FieldKinds::default()))
+                .collect()
         };
         filter.resolve(&Scope {
             names: ["logs".to_owned(), "logs-2026.11.23".to_owned()],

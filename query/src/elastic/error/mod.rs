@@ -3,12 +3,16 @@
 //! Clients look at the HTTP status, `error.type`, `error.root_cause[0].reason` and `status`, so the names and the
 //! order of the keys are Elasticsearch's. Sources: section 2.7 of the Elasticsearch contract.
 
+mod cause;
+
 use axum::response::{IntoResponse, Response};
 use event::RetryAfter;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use indexer::logs::ReadError;
 use serde_json::{Map, Value, json};
+
+pub use cause::{Cause, ShardFailure};
 
 /// The most buckets all aggregations of one search may make together.
 pub const BUCKETS_MAX: u64 = 65_536;
@@ -37,85 +41,6 @@ enum Body {
     Text { text: String, has_status: bool },
     /// A whole body of its own, for the answers that are no `error` at all, as `{}` for a missing template.
     Other(Value),
-}
-
-/// One exception: a type, a reason, what the exception says beside them, and what caused it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cause {
-    kind: &'static str,
-    reason: String,
-    fields: Vec<(&'static str, Value)>,
-    caused_by: Option<Box<Cause>>,
-}
-
-/// What one shard answered instead of hits; also an entry of `_shards.failures` in a partial answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ShardFailure {
-    /// The shard's name, as `logs-2026.11.23`.
-    pub index: String,
-    /// What went wrong there.
-    pub cause: Cause,
-}
-
-impl Cause {
-    /// An exception of this type, in Elasticsearch's snake case.
-    pub fn new(kind: &'static str, reason: impl Into<String>) -> Cause {
-        Cause {
-            kind,
-            reason: reason.into(),
-            fields: Vec::new(),
-            caused_by: None,
-        }
-    }
-
-    /// Adds a field that stands behind `type` and `reason`, in the order of the calls.
-    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Cause {
-        self.fields.push((name, value.into()));
-        self
-    }
-
-    /// Says what caused it.
-    pub fn caused_by(mut self, cause: Cause) -> Cause {
-        self.caused_by = Some(Box::new(cause));
-        self
-    }
-
-    /// The reason alone.
-    pub fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    /// `{"type":…,"reason":…,…,"caused_by":{…}}`: what a bulk item carries as `error`.
-    pub fn to_json(&self) -> Value {
-        let mut object = self.to_object();
-        if let Some(cause) = &self.caused_by {
-            object.insert("caused_by".to_owned(), cause.to_json());
-        }
-        Value::Object(object)
-    }
-
-    /// Without its cause, as in `root_cause`.
-    fn to_object(&self) -> Map<String, Value> {
-        let mut object = Map::new();
-        object.insert("type".to_owned(), self.kind.into());
-        object.insert("reason".to_owned(), self.reason.as_str().into());
-        for (name, value) in &self.fields {
-            object.insert((*name).to_owned(), value.clone());
-        }
-        object
-    }
-}
-
-impl ShardFailure {
-    /// `{"shard":0,"index":…,"node":…,"reason":{…}}`.
-    pub fn to_json(&self) -> Value {
-        json!({
-            "shard": 0,
-            "index": self.index,
-            "node": super::cluster::NODE_ID,
-            "reason": self.cause.to_json(),
-        })
-    }
 }
 
 /// Mistakes in the request: the client has to change it.
@@ -230,7 +155,7 @@ impl ElasticError {
 
     /// The index exists and was to be created.
     pub fn index_exists(name: &str) -> ElasticError {
-        let uuid = super::target::index_uuid(name);
+        let uuid = crate::elastic::target::index_uuid(name);
         let cause = Cause::new(
             "resource_already_exists_exception",
             format!("index [{name}/{uuid}] already exists"),
@@ -349,7 +274,7 @@ impl ElasticError {
             "document_missing_exception",
             format!("[{id}]: document missing"),
         )
-        .with("index_uuid", super::target::index_uuid(index))
+        .with("index_uuid", crate::elastic::target::index_uuid(index))
         .with("shard", "0")
         .with("index", index);
         ElasticError::cause(StatusCode::NOT_FOUND, cause)
@@ -362,7 +287,7 @@ impl ElasticError {
             "version_conflict_engine_exception",
             format!("[{id}]: version conflict, {problem}"),
         )
-        .with("index_uuid", super::target::index_uuid(index))
+        .with("index_uuid", crate::elastic::target::index_uuid(index))
         .with("shard", "0")
         .with("index", index);
         ElasticError::cause(StatusCode::CONFLICT, cause)
@@ -585,7 +510,10 @@ fn in_index(failure: &ShardFailure) -> Cause {
         return cause;
     }
     cause
-        .with("index_uuid", super::target::index_uuid(&failure.index))
+        .with(
+            "index_uuid",
+            crate::elastic::target::index_uuid(&failure.index),
+        )
         .with("index", failure.index.as_str())
 }
 
@@ -615,215 +543,4 @@ impl std::fmt::Display for ElasticError {
 impl std::error::Error for ElasticError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_index_is_worded_as_elasticsearch_does() {
-        assert_eq!(
-            ElasticError::index_not_found("idx").body().to_string(),
-            concat!(
-                r#"{"error":{"root_cause":[{"type":"index_not_found_exception","reason":"no such index [idx]","#,
-                r#""resource.type":"index_or_alias","resource.id":"idx","index_uuid":"_na_","index":"idx"}],"#,
-                r#""type":"index_not_found_exception","reason":"no such index [idx]","#,
-                r#""resource.type":"index_or_alias","resource.id":"idx","index_uuid":"_na_","index":"idx"},"#,
-                r#""status":404}"#
-            )
-        );
-    }
-
-    #[test]
-    fn a_query_no_shard_can_parse_is_told_once_with_its_cause() {
-        let indices = ["logs-1".to_owned(), "logs-2".to_owned()];
-        let error = ElasticError::query_syntax("a AND", "expected a term at 6", &indices);
-        let uuid = super::super::target::index_uuid("logs-1");
-        let expected = format!(
-            concat!(
-                r#"{{"error":{{"root_cause":[{{"type":"query_shard_exception","reason":"Failed to parse query [a AND]","#,
-                r#""index_uuid":"{uuid}","index":"logs-1"}}],"#,
-                r#""type":"search_phase_execution_exception","reason":"all shards failed","phase":"query","#,
-                r#""grouped":true,"failed_shards":[{{"shard":0,"index":"logs-1","node":"{node}","#,
-                r#""reason":{{"type":"query_shard_exception","reason":"Failed to parse query [a AND]","#,
-                r#""caused_by":{{"type":"parse_exception","reason":"Cannot parse 'a AND': expected a term at 6"}}}}}}]}},"#,
-                r#""status":400}}"#
-            ),
-            uuid = uuid,
-            node = crate::elastic::cluster::NODE_ID,
-        );
-        assert_eq!(error.body().to_string(), expected);
-        assert_eq!(error.kind(), "query_shard_exception");
-    }
-
-    /// Grafana's decoder fails the whole reply when an item's `error` is not an object.
-    #[test]
-    fn an_item_of_msearch_always_has_an_object_with_a_root_cause() {
-        let errors = [
-            ElasticError::illegal_argument("x"),
-            ElasticError::no_handler("/x", &Method::GET),
-            ElasticError::alias_missing("a"),
-            ElasticError::query_syntax("a AND", "b", &["l".to_owned()]),
-            ElasticError::query_syntax("a AND", "b", &[]),
-            ElasticError::not_found_with(json!({})),
-        ];
-        for error in errors {
-            let item = error.to_item_json();
-            assert!(
-                item["error"]["root_cause"][0]["reason"].is_string(),
-                "{item}"
-            );
-            assert_eq!(item["status"], error.status().as_u16(), "{item}");
-        }
-    }
-
-    #[test]
-    fn each_situation_has_its_status_and_type() {
-        let wait = RetryAfter::ONE_SECOND;
-        let broken = serde_json::from_str::<Value>("{\n \"a\":}").unwrap_err();
-        let cases = [
-            (ElasticError::parsing("p", 1, 2), 400, "parsing_exception"),
-            (
-                ElasticError::unknown_query("q", 1, 2),
-                400,
-                "parsing_exception",
-            ),
-            (
-                ElasticError::x_content_parse("p"),
-                400,
-                "x_content_parse_exception",
-            ),
-            (
-                ElasticError::json_parse(&broken),
-                400,
-                "json_parse_exception",
-            ),
-            (
-                ElasticError::unknown_aggregation("a", 1, 2),
-                400,
-                "parsing_exception",
-            ),
-            (
-                ElasticError::illegal_argument("i"),
-                400,
-                "illegal_argument_exception",
-            ),
-            (
-                ElasticError::text_field("message"),
-                400,
-                "illegal_argument_exception",
-            ),
-            (
-                ElasticError::result_window(10_001),
-                400,
-                "illegal_argument_exception",
-            ),
-            (
-                ElasticError::date("abc", "epoch_millis"),
-                400,
-                "parse_exception",
-            ),
-            (
-                ElasticError::too_many_buckets(70_000),
-                400,
-                "too_many_buckets_exception",
-            ),
-            (
-                ElasticError::validation("index is missing"),
-                400,
-                "action_request_validation_exception",
-            ),
-            (
-                ElasticError::index_exists("i"),
-                400,
-                "resource_already_exists_exception",
-            ),
-            (
-                ElasticError::invalid_index_name("I", "must be lowercase"),
-                400,
-                "invalid_index_name_exception",
-            ),
-            (
-                ElasticError::unauthenticated("u"),
-                401,
-                "security_exception",
-            ),
-            (ElasticError::forbidden("f"), 403, "security_exception"),
-            (
-                ElasticError::aliases_not_found("a"),
-                404,
-                "aliases_not_found_exception",
-            ),
-            (
-                ElasticError::resource_not_found("r"),
-                404,
-                "resource_not_found_exception",
-            ),
-            (
-                ElasticError::search_context_missing("s"),
-                404,
-                "search_context_missing_exception",
-            ),
-            (
-                ElasticError::document_missing("d", "i"),
-                404,
-                "document_missing_exception",
-            ),
-            (
-                ElasticError::version_conflict("d", "i", "p"),
-                409,
-                "version_conflict_engine_exception",
-            ),
-            (
-                ElasticError::content_too_large(2, 1),
-                413,
-                "content_too_long_exception",
-            ),
-            (
-                ElasticError::rejected("r", wait),
-                429,
-                "es_rejected_execution_exception",
-            ),
-            (
-                ElasticError::circuit_breaking(2, 1),
-                429,
-                "circuit_breaking_exception",
-            ),
-            (
-                ElasticError::shard_unavailable("s"),
-                503,
-                "no_shard_available_action_exception",
-            ),
-        ];
-        for (error, status, kind) in cases {
-            assert_eq!(
-                (error.status().as_u16(), error.kind()),
-                (status, kind),
-                "{error}"
-            );
-            let body = error.body();
-            assert_eq!(body["error"]["type"], kind);
-            assert_eq!(body["error"]["root_cause"][0]["type"], kind);
-            assert_eq!(body["status"], status);
-        }
-    }
-
-    #[test]
-    fn headers_tell_what_to_do_next() {
-        let response = ElasticError::rejected("busy", RetryAfter::ONE_SECOND).into_response();
-        assert_eq!(response.headers()[RETRY_AFTER], "1");
-
-        let response = ElasticError::unauthenticated("who are you").into_response();
-        assert_eq!(
-            response.headers().get_all(WWW_AUTHENTICATE).iter().count(),
-            3
-        );
-        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
-
-        let allowed = HeaderValue::from_static("GET,HEAD");
-        let error = ElasticError::method_not_allowed("/_search/x", &Method::PATCH, &allowed);
-        assert_eq!(
-            error.body().to_string(),
-            r#"{"error":"Incorrect HTTP method for uri [/_search/x] and method [PATCH], allowed: [GET, HEAD]","status":405}"#
-        );
-        assert_eq!(error.into_response().headers()[ALLOW], "GET,HEAD");
-    }
-}
+mod tests;

@@ -1,1 +1,0 @@
-//! `_search`, `_msearch`, `_count`.

@@ -1,0 +1,315 @@
+//! `_search`, `_msearch`, `_count`: HTTP in front of the log engine.
+
+mod highlight;
+mod hit_fields;
+mod leaves;
+mod multi;
+mod reply;
+mod request;
+mod sort;
+mod source_filter;
+mod top_hit;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use event::Timestamp;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::{Map, Value};
+use tokio::task::JoinSet;
+
+use super::error::ElasticError;
+use super::params::Params;
+use super::target::{Names, Resolved, TargetOptions};
+use crate::limits::{Budget, Stop};
+use crate::logs::execute::{Answer, Executor, SearchError, SearchTarget};
+use crate::logs::filter::TimeRange;
+use crate::logs::plan::{Count, Plan};
+use request::{RequestContext, SearchRequest, parse_body, parse_query};
+
+/// What searches need. Cheap to clone.
+#[derive(Clone)]
+pub struct SearchService {
+    executor: Executor,
+    names: Arc<dyn Fn() -> Names + Send + Sync>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    limits: SearchLimits,
+}
+
+/// What one search may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchLimits {
+    /// How long it may take; a request may ask for less.
+    pub time: Duration,
+    /// How much memory its results may take, in bytes.
+    pub memory_bytes_max: u64,
+}
+
+impl SearchService {
+    /// Searches with `executor`. `names` tells what index names mean at the moment, `clock` the time.
+    pub fn new(
+        executor: Executor,
+        names: Arc<dyn Fn() -> Names + Send + Sync>,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+        limits: SearchLimits,
+    ) -> SearchService {
+        SearchService {
+            executor,
+            names,
+            clock,
+            limits,
+        }
+    }
+
+    /// Searches the executor's shards, which are all there is: no aliases, no empty indices.
+    pub fn of_shards(executor: Executor, limits: SearchLimits) -> SearchService {
+        let shards = Arc::clone(executor.shards());
+        let names = Arc::new(move || Names::new(shards.shard_ids()));
+        SearchService::new(executor, names, Arc::new(Timestamp::now), limits)
+    }
+}
+
+/// The routes of this resource; to be wrapped by [`super::envelope::layer`].
+pub fn routes(service: SearchService) -> Router {
+    Router::new()
+        .route("/_search", get(search_all).post(search_all))
+        .route("/{target}/_search", get(search).post(search))
+        .route("/_msearch", get(multi_search_all).post(multi_search_all))
+        .route("/{target}/_msearch", get(multi_search).post(multi_search))
+        .route("/_count", get(count_all).post(count_all))
+        .route("/{target}/_count", get(count).post(count))
+        .route("/_search/scroll", post(no_scroll).get(no_scroll))
+        .with_state(service)
+}
+
+async fn search_all(
+    State(service): State<SearchService>,
+    params: Params,
+    body: Bytes,
+) -> Result<Response, ElasticError> {
+    service.search(String::new(), params, body).await
+}
+
+async fn search(
+    State(service): State<SearchService>,
+    Path(target): Path<String>,
+    params: Params,
+    body: Bytes,
+) -> Result<Response, ElasticError> {
+    service.search(target, params, body).await
+}
+
+async fn multi_search_all(
+    State(service): State<SearchService>,
+    params: Params,
+    body: Bytes,
+) -> Result<Response, ElasticError> {
+    service.multi_search("", params, body).await
+}
+
+async fn multi_search(
+    State(service): State<SearchService>,
+    Path(target): Path<String>,
+    params: Params,
+    body: Bytes,
+) -> Result<Response, ElasticError> {
+    service.multi_search(&target, params, body).await
+}
+
+async fn count_all(
+    State(service): State<SearchService>,
+    params: Params,
+    body: Bytes,
+) -> Result<Response, ElasticError> {
+    service.count("", &params, &body).await
+}
+
+async fn count(
+    State(service): State<SearchService>,
+    Path(target): Path<String>,
+    params: Params,
+    body: Bytes,
+) -> Result<Response, ElasticError> {
+    service.count(&target, &params, &body).await
+}
+
+async fn no_scroll() -> ElasticError {
+    ElasticError::illegal_argument(
+        "[scroll] is not supported by this server; page with [search_after]",
+    )
+}
+
+impl SearchService {
+    async fn search(
+        &self,
+        expression: String,
+        params: Params,
+        body: Bytes,
+    ) -> Result<Response, ElasticError> {
+        let started = Instant::now();
+        let options = params.target_options(TargetOptions::default())?;
+        let body = parse_body(&body)?;
+        let (request, answer) = self.run(&expression, options, &body, &params).await?;
+        Ok(json(reply::write_search(
+            &request,
+            &answer,
+            started.elapsed(),
+            None,
+        )))
+    }
+
+    /// Answers each search for itself; a mistake in one of them is told in its place.
+    async fn multi_search(
+        &self,
+        expression: &str,
+        params: Params,
+        body: Bytes,
+    ) -> Result<Response, ElasticError> {
+        let started = Instant::now();
+        let options = params.target_options(TargetOptions::default())?;
+        let items = multi::parse(&body, expression, options)?;
+        let mut replies: Vec<Vec<u8>> = Vec::new();
+        replies.resize_with(items.len(), Vec::new);
+        // The executor bounds how many of them are at work; dropping the set cancels the rest.
+        let mut searches = JoinSet::new();
+        for (number, item) in items.into_iter().enumerate() {
+            let (service, params) = (self.clone(), params.clone());
+            searches.spawn(async move { (number, service.search_item(item, &params).await) });
+        }
+        while let Some(done) = searches.join_next().await {
+            let (number, reply) =
+                done.map_err(|error| ElasticError::internal(format!("a search ended: {error}")))?;
+            replies[number] = reply;
+        }
+        let bytes: usize = replies.iter().map(|reply| reply.len() + 1).sum();
+        let mut out = Vec::with_capacity(bytes + 64);
+        let took = started.elapsed().as_millis();
+        out.extend_from_slice(format!("{{\"took\":{took},\"responses\":[").as_bytes());
+        out.extend_from_slice(&replies.join(&b','));
+        out.extend_from_slice(b"]}");
+        Ok(json(out))
+    }
+
+    async fn search_item(&self, item: multi::Item, params: &Params) -> Vec<u8> {
+        let started = Instant::now();
+        let found = match &item.body {
+            Ok(body) => self.run(&item.expression, item.options, body, params).await,
+            Err(error) => Err(error.clone()),
+        };
+        match found {
+            Ok((request, answer)) => {
+                reply::write_search(&request, &answer, started.elapsed(), Some(200))
+            }
+            Err(error) => error.to_item_json().to_string().into_bytes(),
+        }
+    }
+
+    async fn count(
+        &self,
+        expression: &str,
+        params: &Params,
+        body: &[u8],
+    ) -> Result<Response, ElasticError> {
+        let options = params.target_options(TargetOptions::default())?;
+        let body = parse_body(body)?;
+        let now = (self.clock)();
+        let resolved = (self.names)().resolve(expression, &options, now)?;
+        let indices = index_names(&resolved);
+        let context = RequestContext {
+            now,
+            indices: &indices,
+        };
+        let plan = Plan {
+            filter: parse_query(&body, params, &context)?,
+            count: Count::Exactly,
+            ..Plan::default()
+        };
+        let answer = self.execute(&resolved, plan, None).await?;
+        Ok(json(reply::write_count(&answer)))
+    }
+
+    async fn run(
+        &self,
+        expression: &str,
+        options: TargetOptions,
+        body: &Map<String, Value>,
+        params: &Params,
+    ) -> Result<(SearchRequest, Answer), ElasticError> {
+        let now = (self.clock)();
+        let resolved = (self.names)().resolve(expression, &options, now)?;
+        let indices = index_names(&resolved);
+        let context = RequestContext {
+            now,
+            indices: &indices,
+        };
+        let mut request = SearchRequest::parse(body, params, &context)?;
+        let plan = request.plan.clone();
+        let answer = self
+            .execute(&resolved, plan, request.timeout.take())
+            .await?;
+        let is_partial = answer.timed_out || !answer.failures.is_empty();
+        if is_partial && !request.allows_partial {
+            return Err(all_failed(&answer.failures));
+        }
+        Ok((request, answer))
+    }
+
+    async fn execute(
+        &self,
+        resolved: &Resolved,
+        plan: Plan,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, ElasticError> {
+        let time = timeout.map_or(self.limits.time, |timeout| timeout.min(self.limits.time));
+        let budget = Budget::new(time, self.limits.memory_bytes_max);
+        let found = self
+            .executor
+            .search(search_target(resolved), Arc::new(plan), budget)
+            .await;
+        found.map_err(|error| match error {
+            SearchError::Aggregate(error) => error.into(),
+            SearchError::Stopped(Stop::OutOfMemory) => {
+                let limit = self.limits.memory_bytes_max;
+                ElasticError::circuit_breaking(limit.saturating_add(1), limit)
+            }
+            SearchError::Stopped(stop) => ElasticError::internal(stop.to_string()),
+            SearchError::AllShardsFailed(failures) => all_failed(&failures),
+            SearchError::Internal(reason) => ElasticError::internal(reason),
+        })
+    }
+}
+
+fn search_target(resolved: &Resolved) -> SearchTarget {
+    let parts = resolved.targets.iter().map(|target| {
+        let range = match target.time_slice {
+            Some(slice) => TimeRange::until(slice.start, slice.end),
+            None => TimeRange::ALL,
+        };
+        (target.shard.clone(), range)
+    });
+    SearchTarget(parts.collect())
+}
+
+fn index_names(resolved: &Resolved) -> Vec<String> {
+    let shards = resolved.shards();
+    let shards = shards.iter().map(|shard| shard.name());
+    shards.chain(resolved.created.iter().cloned()).collect()
+}
+
+fn all_failed(failures: &[crate::logs::execute::ShardFailure]) -> ElasticError {
+    if failures.is_empty() {
+        return ElasticError::shard_unavailable("the search ran out of time");
+    }
+    let failures = failures.iter().map(reply::shard_failure).collect();
+    ElasticError::all_shards_failed(StatusCode::SERVICE_UNAVAILABLE, failures)
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}

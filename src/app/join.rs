@@ -1,0 +1,364 @@
+//! Joins the parts, from the disk outwards: catalog, index, journal, the feed between them, the intake, the sources.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use collector::body::BodyReader;
+use collector::cpu::CpuPermits;
+use collector::source::otlp::{self, Otlp};
+use collector::source::{PushContext, elastic_bulk};
+use event::{Append, Position, Refresh, Timestamp};
+use indexer::logs::LogIndex;
+use indexer::{Catalog, Indexer, Retention};
+use journal::{Journal, Local};
+use query::elastic::search::{self, SearchLimits, SearchService};
+use query::elastic::state::{ElasticSettings, ElasticState};
+use query::logs::execute::Executor;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::parts::{Context, Parts};
+use crate::disk::DiskWatch;
+use crate::feed::Feed;
+use crate::intake::Intake;
+use crate::kept_registry::KeptRegistry;
+use crate::log_store::{IndexedLogs, IntakeRefresh};
+use crate::settings::{IndexSettings, Settings};
+use crate::telemetry::{FigureKind, Metrics};
+
+/// Of the memory limit, the indexer's writers and the request bodies under way may take this share each.
+const WRITER_MEMORY_SHARE: u64 = 8;
+const BODY_MEMORY_SHARE: u64 = 4;
+
+/// One search may take this share.
+const SEARCH_MEMORY_SHARE: u64 = 8;
+
+/// How long one wait for the replay lasts before it looks whether we are stopping.
+const REPLAY_WAIT: Duration = Duration::from_millis(500);
+
+/// What opening the files gives.
+struct Storage {
+    catalog: Arc<Catalog>,
+    journal: Arc<Local>,
+    indexer: Indexer,
+    log_index: LogIndex,
+    /// Where the journal stood: what lies before it was accepted by an earlier process.
+    journal_end: Position,
+}
+
+/// Starts every part in the order of this function's lines; [`Parts::stop`] goes through them backwards, which is
+/// the flow of an event: sources, intake, journal, index.
+///
+/// # Errors
+/// A part cannot start; what was started is stopped by dropping it.
+pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
+    let mut parts = Parts::default();
+    let shutdown = CancellationToken::new();
+
+    let storage = open_storage(context).await?;
+    let journal: Arc<dyn Journal> = Arc::clone(&storage.journal) as Arc<dyn Journal>;
+    let log_index = storage.log_index;
+    let (errands, errands_of_indexer) = mpsc::channel();
+    let feed = Feed::start(Arc::clone(&journal), storage.indexer, errands_of_indexer)
+        .context("cannot start the indexer's thread; the system has no threads left")?;
+    parts.started("index", move || blocking(move || feed.stop()));
+    // Opened before the feed that reads it, closed before it too: the feed ends once it has read the journal's end.
+    let local = storage.journal;
+    parts.started("journal", move || blocking(move || local.close()));
+
+    let rules = retention(context.settings);
+    let shared_rules = Arc::new(ArcSwap::from_pointee(rules.clone()));
+    let ledger = Arc::clone(&context.ledger);
+    let intake = Intake::new(Arc::clone(&journal), log_index.clone(), ledger, rules);
+    let intake = Arc::new(intake);
+    let stopping_intake = Arc::clone(&intake);
+    parts.started("intake", move || async move { stopping_intake.stop() });
+
+    let disk_watch = DiskWatch {
+        data_dir: context.directory.path().to_owned(),
+        budget_bytes: context.settings.limits.disk.0,
+        retention: Arc::clone(&shared_rules),
+        intake: Arc::clone(&intake),
+        errands: errands.clone(),
+    };
+    let watching = tokio::spawn(disk_watch.run(shutdown.child_token()));
+    let replay = Replay {
+        log_index: log_index.clone(),
+        until: storage.journal_end,
+    };
+    let replaying = tokio::spawn(replay.run(context.readiness.clone(), shutdown.child_token()));
+    parts.started("watchers", move || {
+        stop_tasks(shutdown, vec![watching, replaying])
+    });
+
+    let push = push_context(context, Arc::clone(&intake) as Arc<dyn Append>);
+    let refresh: Arc<dyn Refresh> = Arc::new(IntakeRefresh(Arc::clone(&intake)));
+    let logs = IndexedLogs::new(log_index.clone(), context.directory.path(), errands);
+    let state = elastic_state(context, logs, &storage.catalog, Arc::clone(&refresh))?;
+    let elasticsearch =
+        elastic_bulk::routes(bulk_settings(context.settings), push.clone(), refresh)
+            .merge(query::elastic::metadata_routes(&state))
+            .merge(search::routes(search_service(
+                context,
+                log_index.clone(),
+                state,
+            )));
+    parts.routes.elasticsearch = query::elastic::envelope::layer(elasticsearch);
+    let otlp = Otlp::new(otlp_settings(context.settings), push);
+    parts.routes.otlp_http = otlp.http_routes();
+    parts.routes.otlp_grpc = otlp.grpc_routes();
+    parts.reload_with(move |settings| {
+        let rules = retention(settings);
+        intake.set_retention(rules.clone());
+        shared_rules.store(Arc::new(rules));
+    });
+    let data_dir = context.directory.path();
+    observe_storage(&context.metrics, data_dir, &journal, &log_index)?;
+    Ok(parts)
+}
+
+/// Opens everything on disk; blocking work, on a thread for it.
+async fn open_storage(context: &Context<'_>) -> anyhow::Result<Storage> {
+    let data_dir = context.directory.path().to_owned();
+    let ledger = Arc::clone(&context.ledger);
+    let limits = context.settings.limits.clone();
+    let mut journal_settings = journal::Settings::new(data_dir.join("journal"));
+    journal_settings.max_size_bytes = context.settings.journal.max_size.0;
+    journal_settings.segment_bytes = journal_settings
+        .segment_bytes
+        .min(journal_settings.max_size_bytes / 4);
+    let mut indexer_settings = indexer::Settings::new(&data_dir);
+    let writer_memory = limits.memory.0 / WRITER_MEMORY_SHARE;
+    indexer_settings.writer_memory_bytes = usize::try_from(writer_memory).unwrap_or(usize::MAX);
+
+    let opening = tokio::task::spawn_blocking(move || -> anyhow::Result<Storage> {
+        let catalog = Arc::new(Catalog::open(&data_dir)?);
+        let floor = Indexer::position_floor(&data_dir, &catalog)?;
+        let journal = Arc::new(Local::open(journal_settings, floor)?);
+        tell_damage(&*journal);
+        let journal_end = journal.end();
+        let indexer = Indexer::open(indexer_settings, Arc::clone(&catalog), ledger, journal_end)?;
+        Ok(Storage {
+            catalog,
+            journal,
+            log_index: indexer.log_index(),
+            indexer,
+            journal_end,
+        })
+    });
+    opening.await.context("opening the data directory failed")?
+}
+
+/// Damage is told once, here; the journal goes on without what is lost.
+fn tell_damage(journal: &dyn Journal) {
+    for damage in journal.status().damage {
+        tracing::error!(
+            segment = damage.segment,
+            offset = damage.offset,
+            events_lost = damage.events_lost,
+            "the journal is damaged; stop daybook and run daybook check --repair"
+        );
+    }
+}
+
+/// What the sources that senders push to have in common.
+fn push_context(context: &Context<'_>, append: Arc<dyn Append>) -> PushContext {
+    let limits = &context.settings.limits;
+    let cpu = CpuPermits::for_this_machine();
+    let bodies = collector::body::Settings {
+        bytes_max: usize::try_from(limits.request.0).unwrap_or(usize::MAX),
+        in_flight_bytes_max: (limits.memory.0 / BODY_MEMORY_SHARE).max(limits.request.0),
+        ..collector::body::Settings::default()
+    };
+    PushContext {
+        append,
+        ledger: Arc::clone(&context.ledger),
+        bodies: BodyReader::new(bodies, cpu.clone()),
+        cpu,
+        now: Timestamp::now,
+    }
+}
+
+fn bulk_settings(settings: &Settings) -> elastic_bulk::Settings {
+    elastic_bulk::Settings {
+        event_bytes_max: usize::try_from(settings.limits.event.0).unwrap_or(usize::MAX),
+        ..elastic_bulk::Settings::default()
+    }
+}
+
+fn otlp_settings(settings: &Settings) -> otlp::Settings {
+    otlp::Settings {
+        event_bytes_max: usize::try_from(settings.limits.event.0).unwrap_or(usize::MAX),
+        ..otlp::Settings::default()
+    }
+}
+
+fn elastic_state(
+    context: &Context<'_>,
+    logs: IndexedLogs,
+    catalog: &Arc<Catalog>,
+    refresh: Arc<dyn Refresh>,
+) -> anyhow::Result<ElasticState> {
+    let registry = KeptRegistry::open(Arc::clone(catalog))?;
+    let directory_number = catalog.directory_number()?.to_string();
+    let settings = ElasticSettings {
+        cluster_uuid: query::elastic::target::index_uuid(&directory_number),
+        publish_address: context.http_address.clone(),
+        ..ElasticSettings::default()
+    };
+    let clock = Arc::new(Timestamp::now);
+    Ok(ElasticState::new(
+        Arc::new(logs),
+        Arc::new(registry),
+        refresh,
+        clock,
+        settings,
+    ))
+}
+
+fn search_service(
+    context: &Context<'_>,
+    log_index: LogIndex,
+    state: ElasticState,
+) -> SearchService {
+    let limits = &context.settings.limits;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let search_limits = SearchLimits {
+        time: limits.query_time,
+        memory_bytes_max: limits.memory.0 / SEARCH_MEMORY_SHARE,
+    };
+    let executor = Executor::new(Arc::new(log_index), threads);
+    SearchService::new(
+        executor,
+        Arc::new(move || state.names()),
+        Arc::new(Timestamp::now),
+        search_limits,
+    )
+}
+
+/// The retention rules as the indexer has them.
+fn retention(settings: &Settings) -> Retention {
+    let kept = |index: &IndexSettings| index.retention.unwrap_or(Duration::MAX);
+    let default = settings.indices.get("default").map(kept);
+    Retention {
+        default: default.unwrap_or_else(|| kept(&IndexSettings::default())),
+        rules: settings
+            .indices
+            .iter()
+            .filter(|(pattern, _)| *pattern != "default")
+            .map(|(pattern, index)| (pattern.clone(), kept(index)))
+            .collect(),
+    }
+}
+
+fn observe_storage(
+    metrics: &Metrics,
+    data_dir: &Path,
+    journal: &Arc<dyn Journal>,
+    log_index: &LogIndex,
+) -> prometheus::Result<()> {
+    let status = || {
+        let journal = Arc::clone(journal);
+        move || journal.status()
+    };
+    let (bytes, bytes_max, segments) = (status(), status(), status());
+    let (appended, end, damage) = (status(), status(), status());
+    metrics.observe(
+        FigureKind::Gauge,
+        "daybook_journal_bytes",
+        "Bytes in the journal's segment files.",
+        move || bytes().bytes as f64,
+    )?;
+    metrics.observe(
+        FigureKind::Gauge,
+        "daybook_journal_max_bytes",
+        "What the journal may grow to before inputs are told to wait.",
+        move || bytes_max().bytes_max as f64,
+    )?;
+    metrics.observe(
+        FigureKind::Gauge,
+        "daybook_journal_segments",
+        "Segment files of the journal.",
+        move || segments().segment_count as f64,
+    )?;
+    metrics.observe(
+        FigureKind::Counter,
+        "daybook_journal_events_total",
+        "Events ever appended to the journal, over all starts.",
+        move || appended().end.0 as f64,
+    )?;
+    metrics.observe(
+        FigureKind::Gauge,
+        "daybook_journal_damage",
+        "Damaged places found in the journal since the start.",
+        move || damage().damage.len() as f64,
+    )?;
+    let progress = log_index.clone();
+    metrics.observe(
+        FigureKind::Gauge,
+        "daybook_index_behind_events",
+        "Events that are durable and cannot be found yet.",
+        move || end().end.0.saturating_sub(progress.progress().visible.0) as f64,
+    )?;
+    let shards = log_index.clone();
+    metrics.observe(
+        FigureKind::Gauge,
+        "daybook_index_shards",
+        "Shards, one for each index and UTC day.",
+        move || shards.shard_ids().len() as f64,
+    )?;
+    let data_dir = data_dir.to_owned();
+    metrics.observe(
+        FigureKind::Gauge,
+        "daybook_disk_free_bytes",
+        "Free space on the file system of the data directory.",
+        move || match rustix::fs::statvfs(&data_dir) {
+            Ok(stat) => stat.f_bavail as f64 * stat.f_frsize as f64,
+            Err(_) => f64::NAN,
+        },
+    )
+}
+
+/// Waits until what earlier processes accepted can be found, and says so.
+struct Replay {
+    log_index: LogIndex,
+    until: Position,
+}
+
+impl Replay {
+    async fn run(self, readiness: crate::status::Readiness, shutdown: CancellationToken) {
+        const PART: &str = "index";
+        readiness.wait_for(PART, "reading the journal");
+        while !shutdown.is_cancelled() {
+            let (log_index, until) = (self.log_index.clone(), self.until);
+            let waiting = move || log_index.refresh(until, REPLAY_WAIT);
+            if tokio::task::spawn_blocking(waiting).await.unwrap_or(false) {
+                readiness.ready(PART);
+                return;
+            }
+            let left = self
+                .until
+                .0
+                .saturating_sub(self.log_index.progress().added.0);
+            readiness.wait_for(PART, &format!("reading the journal, {left} events to go"));
+        }
+    }
+}
+
+async fn stop_tasks(shutdown: CancellationToken, tasks: Vec<JoinHandle<()>>) {
+    shutdown.cancel();
+    for task in tasks {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a task ended by a mistake of ours");
+        }
+    }
+}
+
+async fn blocking(work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = tokio::task::spawn_blocking(work).await {
+        tracing::error!(%error, "a part ended by a mistake of ours");
+    }
+}

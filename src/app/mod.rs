@@ -1,0 +1,185 @@
+//! The appliance: builds the parts, joins them to the listeners, and ends them in the reverse order.
+
+mod join;
+mod parts;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use event::Ledger;
+
+use crate::data_directory::DataDirectory;
+use crate::server::{Admission, Listener, Routes, Server};
+use crate::settings::{Service, Settings};
+use crate::status::{Readiness, Status};
+use crate::telemetry::{Metrics, Telemetry};
+use parts::{Context, PartRoutes, Parts};
+
+/// Time for requests under way to end, then for the parts; together below the ten seconds we promise.
+const DRAIN: Duration = Duration::from_secs(4);
+const PARTS_STOP: Duration = Duration::from_secs(4);
+
+/// The running appliance.
+pub struct App {
+    settings: Settings,
+    directory: DataDirectory,
+    listeners: Vec<(Service, SocketAddr)>,
+    server: Server,
+    parts: Parts,
+}
+
+impl App {
+    /// Starts everything. `descriptors` is how many file descriptors the process may have.
+    ///
+    /// Status pages answer from the moment the listeners are open; everything else once the parts are there.
+    ///
+    /// # Errors
+    /// What cannot start, and what to do about it.
+    pub async fn start(settings: Settings, descriptors: u64) -> anyhow::Result<App> {
+        let directory = DataDirectory::open(&settings.data_dir)?;
+        let ledger = Arc::new(Ledger::new());
+        let metrics = Metrics::new(Arc::clone(&ledger))?;
+        let readiness = Readiness::default();
+        readiness.wait_for("parts", "starting");
+        let status = Status {
+            metrics: metrics.clone(),
+            ledger: Arc::clone(&ledger),
+            readiness: readiness.clone(),
+        };
+
+        let bound = bind_all(&settings)?;
+        let listeners: Vec<_> = bound.iter().map(|l| (l.service(), l.address())).collect();
+        let starting = Arc::new(status.starting_router());
+        let routes: Vec<(Service, Routes)> = bound
+            .iter()
+            .map(|l| (l.service(), Arc::new(ArcSwap::new(Arc::clone(&starting)))))
+            .collect();
+        let served = bound.into_iter().zip(&routes);
+        let served = served.map(|(listener, (_, routes))| (listener, Arc::clone(routes)));
+        let admission = Admission::for_descriptors(descriptors);
+        let server = Server::start(served.collect(), admission, &metrics);
+        directory.write_listeners(&listeners)?;
+
+        let context = Context {
+            settings: &settings,
+            directory: &directory,
+            ledger,
+            metrics,
+            readiness: readiness.clone(),
+            http_address: http_address(&listeners),
+        };
+        let mut parts = join::start(&context).await?;
+        let part_routes = std::mem::take(&mut parts.routes);
+        for (service, routes) in &routes {
+            routes.store(Arc::new(router_of(*service, &status, &part_routes)));
+        }
+        readiness.ready("parts");
+        Ok(App {
+            settings,
+            directory,
+            listeners,
+            server,
+            parts,
+        })
+    }
+
+    /// What an operator should see after the start, in under ten lines.
+    pub fn greeting(&self) -> String {
+        let kind = match self.directory.is_new() {
+            true => " (new)",
+            false => "",
+        };
+        let mut lines = vec![format!(
+            "daybook {} keeps its data in {}{kind}",
+            env!("CARGO_PKG_VERSION"),
+            self.directory.path().display()
+        )];
+        for (service, address) in &self.listeners {
+            lines.push(format!(
+                "  {:<14} {}",
+                service.name(),
+                place(*service, *address)
+            ));
+        }
+        lines.extend(self.parts.found.iter().map(|found| format!("  {found}")));
+        let http = self
+            .listeners
+            .iter()
+            .find(|(service, _)| *service == Service::Http);
+        if let Some((_, address)) = http {
+            lines.push(format!(
+                "try: curl 'http://{address}/_search?q=error&size=5&sort=@timestamp:desc&pretty'"
+            ));
+        }
+        lines.join("\n")
+    }
+
+    /// Brings what can be reloaded into force and tells what needs a restart.
+    pub fn reload(&mut self, settings: Settings, telemetry: &Telemetry) {
+        telemetry.reload(&settings.telemetry);
+        self.parts.reload(&settings);
+        let restart_needed_for = self.settings.restart_needed_for(&settings);
+        match restart_needed_for.is_empty() {
+            true => tracing::info!("settings reloaded"),
+            false => tracing::warn!(
+                sections = restart_needed_for.join(", "),
+                "settings reloaded, but these sections come into force with a restart"
+            ),
+        }
+        // What needs a restart stays as it was started with, so that the next reload compares with the truth.
+        self.settings.telemetry.log_level = settings.telemetry.log_level;
+        self.settings.pipelines = settings.pipelines;
+        self.settings.indices = settings.indices;
+    }
+
+    /// Stops taking, finishes what was accepted, closes. The exact reverse of the start.
+    pub async fn stop(self) {
+        self.server.stop(DRAIN).await;
+        self.parts.stop(PARTS_STOP).await;
+        if let Err(error) = self.directory.remove_listeners() {
+            tracing::warn!(%error, "cannot tell that nobody listens any more");
+        }
+        drop(self.directory);
+    }
+}
+
+fn http_address(listeners: &[(Service, SocketAddr)]) -> String {
+    let speaks_http = |service: &Service| matches!(service, Service::Http | Service::Elasticsearch);
+    let http = listeners.iter().find(|(service, _)| speaks_http(service));
+    http.map_or(String::new(), |(_, address)| address.to_string())
+}
+
+fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for (service, addresses) in &settings.listen {
+        for address in addresses {
+            listeners.push(Listener::bind(*service, *address)?);
+        }
+    }
+    Ok(listeners)
+}
+
+/// What one listener answers. The status pages are on every listener that speaks plain HTTP, so that a load balancer
+/// in front of any of them can ask.
+fn router_of(service: Service, status: &Status, parts: &PartRoutes) -> Router {
+    match service {
+        Service::Http => status
+            .router()
+            .merge(parts.elasticsearch.clone())
+            .merge(parts.otlp_http.clone()),
+        Service::Elasticsearch => parts.elasticsearch.clone(),
+        Service::OtlpHttp => status.router().merge(parts.otlp_http.clone()),
+        Service::OtlpGrpc => parts.otlp_grpc.clone(),
+    }
+}
+
+fn place(service: Service, address: SocketAddr) -> String {
+    match service {
+        Service::Http => format!("http://{address}  (Elasticsearch API, OTLP, /metrics, /ready)"),
+        Service::OtlpGrpc => address.to_string(),
+        Service::OtlpHttp | Service::Elasticsearch => format!("http://{address}"),
+    }
+}

@@ -1,0 +1,126 @@
+//! The parts between the listeners and the disk: what they offer, and how they end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use event::Ledger;
+use tokio::time::{Instant, timeout_at};
+
+use crate::data_directory::DataDirectory;
+use crate::settings::Settings;
+use crate::status::Readiness;
+use crate::telemetry::Metrics;
+
+/// What the parts are built from.
+pub struct Context<'a> {
+    /// The settings in force.
+    pub settings: &'a Settings,
+    /// The directory, ours alone.
+    pub directory: &'a DataDirectory,
+    /// The books every source and the indexer write.
+    pub ledger: Arc<Ledger>,
+    /// Where parts show their figures.
+    pub metrics: Metrics,
+    /// Where parts say what they wait for.
+    pub readiness: Readiness,
+    /// Where HTTP clients reach us, as `127.0.0.1:8365`; empty when nothing listens for them.
+    pub http_address: String,
+}
+
+/// The running parts.
+#[derive(Default)]
+pub struct Parts {
+    /// What each of them serves.
+    pub routes: PartRoutes,
+    /// What was found at the start, one short line each, for the operator.
+    pub found: Vec<String>,
+    stages: Vec<Stage>,
+    reload: Option<Reload>,
+}
+
+/// Brings new settings into force.
+type Reload = Box<dyn Fn(&Settings) + Send + Sync>;
+
+/// Routes by dialect; the listeners combine them.
+#[derive(Default)]
+pub struct PartRoutes {
+    /// The Elasticsearch dialect, reads and writes.
+    pub elasticsearch: Router,
+    /// OTLP over HTTP.
+    pub otlp_http: Router,
+    /// OTLP over gRPC.
+    pub otlp_grpc: Router,
+}
+
+/// One part that must be stopped.
+struct Stage {
+    name: &'static str,
+    stop: Stop,
+}
+
+type Stop = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+impl Parts {
+    /// Notes that a part has started and how it stops; call it in the order of the starts.
+    pub fn started<F>(&mut self, name: &'static str, stop: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.stages.push(Stage {
+            name,
+            stop: Box::new(move || Box::pin(stop())),
+        });
+    }
+
+    /// Notes how the parts take new settings.
+    pub fn reload_with(&mut self, reload: impl Fn(&Settings) + Send + Sync + 'static) {
+        self.reload = Some(Box::new(reload));
+    }
+
+    /// Brings reloadable settings into force.
+    pub fn reload(&self, settings: &Settings) {
+        if let Some(reload) = &self.reload {
+            reload(settings);
+        }
+    }
+
+    /// Stops every part, the last one started first, all within `time`. What does not end in time is left to the end
+    /// of the process: whatever was accepted is on disk.
+    pub async fn stop(self, time: Duration) {
+        let deadline = Instant::now() + time;
+        for stage in self.stages.into_iter().rev() {
+            let stopping = (stage.stop)();
+            if timeout_at(deadline, stopping).await.is_err() {
+                tracing::warn!(part = stage.name, "did not stop in time");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn parts_stop_in_the_reverse_order_and_a_hanging_one_does_not_keep_the_others() {
+        let stopped: Arc<Mutex<Vec<&str>>> = Arc::default();
+        let mut parts = Parts::default();
+        for name in ["index", "hanging", "journal", "sources"] {
+            let stopped = Arc::clone(&stopped);
+            parts.started(name, move || async move {
+                if name == "hanging" {
+                    std::future::pending::<()>().await;
+                }
+                stopped.lock().unwrap().push(name);
+            });
+        }
+        // No time at all: what can end at once does, and what cannot is left.
+        parts.stop(Duration::ZERO).await;
+        assert_eq!(*stopped.lock().unwrap(), ["sources", "journal", "index"]);
+    }
+}

@@ -1,0 +1,75 @@
+//! `daybook config check` and `daybook config print`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use collector::pipeline::Pipeline;
+
+use super::{SettingsArguments, WRONG};
+use crate::settings::{self, Loaded, Settings};
+
+/// What to do with the settings.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Report every mistake in a settings file with its line, and run the tests of its pipelines.
+    Check {
+        /// The settings file.
+        file: PathBuf,
+    },
+    /// Print the settings in force, secrets as ***.
+    Print(SettingsArguments),
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The file cannot be read or holds mistakes.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check { file } => {
+            let loaded = Settings::load(Some(&file))?;
+            tell_notices(&loaded.notices);
+            let failures = test_failures(&loaded);
+            for failure in &failures {
+                eprintln!("daybook: {}: {failure}", file.display());
+            }
+            if !failures.is_empty() {
+                return Ok(ExitCode::from(WRONG));
+            }
+            println!("{}: fine", file.display());
+        }
+        Command::Print(arguments) => {
+            let Loaded {
+                mut settings,
+                notices,
+            } = Settings::load(arguments.config.as_deref())?;
+            tell_notices(&notices);
+            if let Some(data_dir) = arguments.data_dir {
+                settings.data_dir = data_dir;
+            }
+            print!("{}", settings::to_yaml(&settings));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Notices go to stderr, so that stdout is only what was asked for.
+pub fn tell_notices(notices: &[String]) {
+    for notice in notices {
+        eprintln!("daybook: note: {notice}");
+    }
+}
+
+fn test_failures(loaded: &Loaded) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (name, pipeline) in &loaded.settings.pipelines {
+        match Pipeline::compile(name, pipeline) {
+            Ok(compiled) => {
+                let found = compiled.run_tests(&pipeline.tests);
+                failures.extend(found.iter().map(ToString::to_string));
+            }
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    failures
+}

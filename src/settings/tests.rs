@@ -1,0 +1,237 @@
+//! Settings files as operators write them, right and wrong.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Loaded, Vec<String>> {
+    let environment = HashMap::from([("PORT".to_owned(), "9999".to_owned())]);
+    Settings::parse(text, &environment)
+        .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    parse(text).expect_err("the settings are wrong")
+}
+
+#[test]
+fn the_settings_file_we_ship_holds_the_defaults() {
+    let text = include_str!("../../config/daybook.yaml");
+    let loaded = parse(text).unwrap();
+    assert_eq!(loaded.settings, Settings::default());
+    assert_eq!(loaded.notices, Vec::<String>::new());
+    for key in [
+        "data_dir",
+        "listen",
+        "limits",
+        "journal",
+        "sources",
+        "pipelines",
+        "indices",
+        "telemetry",
+    ] {
+        assert!(text.contains(&format!("\n{key}:")), "{key} is not shown");
+    }
+}
+
+#[test]
+fn what_is_printed_is_read_back_and_an_empty_file_means_the_defaults() {
+    let printed = to_yaml(&Settings::default());
+    assert_eq!(parse(&printed).unwrap().settings, Settings::default());
+    for empty in ["", "# nothing\n", "---\n", "{}"] {
+        assert_eq!(
+            parse(empty).unwrap().settings,
+            Settings::default(),
+            "{empty:?}"
+        );
+    }
+}
+
+#[test]
+fn an_operators_file_is_read() {
+    let settings = parse(
+        r#"
+data_dir: /srv/daybook
+listen: { http: "127.0.0.1:${PORT}", otlp_grpc: off, otlp_http: "127.0.0.1:${NONE:-4000}", elasticsearch: [127.0.0.1:9200, "[::1]:9200"] }
+limits: { memory: 2GiB, query_time: 1m30s }
+sources:
+  nginx: { type: file, include: ["/var/log/nginx/access.log"], pipeline: nginx_access, index: nginx }
+pipelines:
+  nginx_access:
+    steps:
+      - grok: { field: message, pattern: "%{COMBINEDAPACHELOG}" }
+indices:
+  "audit-*": { retention: 365d }
+  debug: { retention: off }
+"#,
+    )
+    .unwrap()
+    .settings;
+    assert_eq!(settings.listen[&Service::Http][0].port(), 9999);
+    assert_eq!(settings.listen[&Service::OtlpHttp][0].port(), 4000);
+    assert_eq!(settings.listen[&Service::Elasticsearch].len(), 2);
+    assert!(!settings.listen.contains_key(&Service::OtlpGrpc));
+    assert_eq!(settings.limits.memory, ByteSize::gib(2));
+    assert_eq!(settings.limits.disk, ByteSize::gib(50));
+    assert_eq!(settings.limits.query_time, Duration::from_secs(90));
+    let Source::File(nginx) = &settings.sources["nginx"];
+    assert_eq!(nginx.pipeline.as_deref(), Some("nginx_access"));
+    assert_eq!(settings.sources.len(), 1, "the default source is replaced");
+    assert_eq!(settings.indices["debug"].retention, None);
+    assert_eq!(settings.indices["default"], IndexSettings::default());
+    assert_eq!(parse(&to_yaml(&settings)).unwrap().settings, settings);
+}
+
+#[test]
+fn all_mistakes_are_told_with_their_places() {
+    let told = mistakes(
+        r#"
+lisen: {}
+limits:
+  memory: 1XB
+  query_time: soon
+  disc: 50GiB
+sources:
+  a: { type: fiel, include: ["/x"] }
+  b: { type: file, includes: ["/x"] }
+  c: { type: file, include: ["var/log/x"], pipeline: ngnix, index: Big }
+pipelines:
+  nginx:
+    steps:
+      - grk: {}
+      - json: { feild: message }
+indices:
+  "Audit*": { retention: 5 }
+telemetry: { log_level: loud=5=6 }
+"#,
+    );
+    let expected = [
+        "2:1: lisen: unknown key; did you mean \"listen\"?",
+        "4:11: limits.memory: \"1XB\" is no size; write for instance 512MiB, 1GB or 4096",
+        "5:15: limits.query_time: \"soon\" is no duration; write for instance 30s, 1h30m or 7d",
+        "6:3: limits.disc: unknown key; did you mean \"disk\"?",
+        "8:14: sources.a.type: unknown type \"fiel\"; did you mean \"file\"?",
+        "9:20: sources.b: unknown key \"includes\"; did you mean \"include\"?",
+        "10:29: sources.c.include: \"var/log/x\" is no absolute path; write for instance /var/log/*.log",
+        "10:54: sources.c.pipeline: there is no pipeline \"ngnix\"; did you mean \"nginx\"?",
+        "10:68: sources.c.index: invalid index name [Big], must be lowercase",
+        "14:9: pipelines.nginx.steps[1]: unknown name \"grk\"; did you mean \"grok\"?",
+        "15:17: pipelines.nginx.steps[2]: unknown key \"feild\"; did you mean \"field\"?",
+        "17:3: indices.Audit*: no index can have such a name: must be lowercase; write for instance audit-*",
+        "17:26: indices.Audit*.retention: \"5\" is no duration; write for instance 30s, 1h30m or 7d",
+    ];
+    assert_eq!(told[..expected.len()], expected);
+    assert!(
+        told[expected.len()].starts_with("18:25: telemetry.log_level: \"loud=5=6\" is no level")
+    );
+    assert_eq!(told.len(), expected.len() + 1);
+}
+
+#[test]
+fn what_is_no_yaml_is_told_with_its_place() {
+    for (text, beginning) in [
+        ("limits: {memory: 1GiB", "1:"),
+        ("a: b: c", "1:"),
+        ("limits: {}\nlimits: {}\n", "2:1: "),
+        (
+            "data_dir: ${NOWHERE}\n",
+            "1:11: the environment variable NOWHERE is not set",
+        ),
+        ("- a\n", "1:1: expected a mapping"),
+    ] {
+        let told = mistakes(text);
+        assert_eq!(told.len(), 1);
+        assert!(told[0].starts_with(beginning), "{text:?}: {told:?}");
+        assert!(!told[0].contains('\n'), "{told:?}");
+    }
+}
+
+#[test]
+fn what_comes_later_is_accepted_with_a_notice_or_refused_but_never_silently() {
+    let loaded = parse(
+        r#"
+listen: { syslog_udp: 127.0.0.1:5514, loki: off, http: 0.0.0.0:8365 }
+sources:
+  docker: { type: docker, exclude: { containers: ["daybook"] } }
+  syslog: { type: syslog, listen: [syslog_udp, syslog_tcp], timezone: UTC }
+metrics: { retention: 90d, scrape_configs: [ ] }
+rules: [ "rules/*.yaml" ]
+alerting: { }
+"#,
+    )
+    .unwrap();
+    let beginnings = [
+        "listen.http: 0.0.0.0:8365 is reachable from other machines",
+        "listen.syslog_udp: not built yet, ignored",
+        "sources.docker: type docker is not built yet, ignored",
+        "sources.syslog: type syslog is not built yet, ignored",
+        "metrics: not built yet, ignored",
+        "rules: not built yet, ignored",
+        "alerting: not built yet, ignored",
+    ];
+    assert_eq!(
+        loaded.notices.len(),
+        beginnings.len(),
+        "{:?}",
+        loaded.notices
+    );
+    for (notice, beginning) in loaded.notices.iter().zip(beginnings) {
+        assert!(notice.starts_with(beginning), "{notice}");
+    }
+    assert!(loaded.settings.sources.is_empty());
+
+    let told = mistakes("journal: { kafka: { brokers: x }, fsync: never }\n");
+    assert!(told[0].contains("journal.kafka: not built yet"), "{told:?}");
+    assert!(told[1].contains("the only choice is always"), "{told:?}");
+    let told = mistakes("pipelines: { a: { steps: [ { vrl: '.x = 1' } ] } }\n");
+    assert!(
+        told[0].contains("the step vrl is not built yet"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn secrets_are_printed_as_stars() {
+    let settings = parse(
+        "telemetry: { otlp: { endpoint: http://127.0.0.1:4318/, headers: { authorization: Bearer hunter2 } } }",
+    )
+    .unwrap()
+    .settings;
+    let otlp = settings.telemetry.otlp.clone().unwrap();
+    assert_eq!(otlp.headers["authorization"].expose(), "Bearer hunter2");
+    assert_eq!(otlp.endpoint, "http://127.0.0.1:4318");
+    let printed = to_yaml(&settings);
+    assert!(
+        printed.contains("***") && !printed.contains("hunter2"),
+        "{printed}"
+    );
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_reload_tells_what_needs_a_restart() {
+    let old = Settings::default();
+    let mut new = Settings::default();
+    new.telemetry.log_level = "debug".to_owned();
+    new.indices.insert("a".to_owned(), IndexSettings::default());
+    assert_eq!(old.restart_needed_for(&new), Vec::<&str>::new());
+    new.limits.memory = ByteSize::gib(2);
+    new.listen.clear();
+    assert_eq!(old.restart_needed_for(&new), ["listen", "limits"]);
+}
+
+proptest::proptest! {
+    /// Whatever stands in the file, reading it ends with settings or with mistakes.
+    #[test]
+    fn any_text_is_read_or_refused(text in "([a-z_]{0,8}[:\\-\\[\\]{}, \n\"'&*!|>%@#]{0,3}){0,20}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn any_value_under_a_known_key_is_read_or_refused(
+        section in "(listen|limits|journal|sources|pipelines|indices|telemetry|rules)",
+        key in "(http|memory|a|default|otlp|kafka)",
+        value in "([a-z0-9.:/*${}\\[\\]\"-]| ){0,24}",
+    ) {
+        let _ = parse(&format!("{section}: {{ {key}: {value} }}"));
+        let _ = parse(&format!("{section}:\n  {key}: {{ type: {value}, steps: [{value}], retention: {value} }}"));
+    }
+}

@@ -1,0 +1,251 @@
+//! Starts the real `daybook serve`, waits until it is ready, and ends it in every way a process can end.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Everything that is waited for takes far less; on a busy machine it may take longer than usual.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often something is looked at that cannot be waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Every listener on a free port, and nothing read from the machine the test runs on.
+const SETTINGS: &str =
+    "listen: { http: 127.0.0.1:0, otlp_grpc: 127.0.0.1:0, otlp_http: 127.0.0.1:0 }\nsources: {}\n";
+
+/// A running daybook. Dropping it kills it.
+pub struct Daybook {
+    child: Child,
+    home: Home,
+    client: reqwest::Client,
+    address: String,
+}
+
+/// A data directory with its settings file and the output of whoever runs on it.
+pub struct Home {
+    directory: TempDir,
+}
+
+/// An answer over HTTP.
+pub struct Reply {
+    pub status: u16,
+    pub text: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+}
+
+/// Runs the binary to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_daybook"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Looks until `found` answers something.
+pub async fn until<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+impl Home {
+    pub fn new() -> Home {
+        Home::with_settings("")
+    }
+
+    /// A home with more settings behind the usual ones.
+    pub fn with_settings(more: &str) -> Home {
+        let home = Home {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        home.write_settings(more);
+        home
+    }
+
+    pub fn write_settings(&self, more: &str) {
+        fs::write(self.settings_file(), format!("{SETTINGS}{more}")).unwrap();
+    }
+
+    pub fn settings_file(&self) -> PathBuf {
+        self.directory.path().join("daybook.yaml")
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stdout")).unwrap()
+    }
+
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stderr")).unwrap()
+    }
+
+    /// The arguments that start a server here.
+    pub fn serve(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daybook"));
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(self.settings_file())
+            .arg("--data-dir")
+            .arg(self.data_dir());
+        command
+    }
+}
+
+impl Daybook {
+    /// A server on a directory of its own, ready.
+    pub async fn start() -> Daybook {
+        Daybook::start_at(Home::new()).await
+    }
+
+    /// A server on this home, ready.
+    pub async fn start_at(home: Home) -> Daybook {
+        // What an earlier server left must not be taken for this one's.
+        let listeners = home.data_dir().join("listeners.json");
+        let _ = fs::remove_file(&listeners);
+        let output = |name| File::create(home.directory.path().join(name)).unwrap();
+        let child = home
+            .serve()
+            .stdin(Stdio::null())
+            .stdout(output("stdout"))
+            .stderr(output("stderr"))
+            .spawn()
+            .unwrap();
+        let mut daybook = Daybook {
+            child,
+            home,
+            client: reqwest::Client::new(),
+            address: String::new(),
+        };
+        daybook.address = until("listeners.json", async || daybook.listener("http")).await;
+        until("ready", async || {
+            (daybook.get("/ready").await.status == 200).then_some(())
+        })
+        .await;
+        daybook
+    }
+
+    /// The address of a listener, once it is told.
+    pub fn listener(&self, name: &str) -> Option<String> {
+        let text = fs::read(self.home.data_dir().join("listeners.json")).ok()?;
+        let listeners: Value = serde_json::from_slice(&text).unwrap();
+        Some(listeners[name].as_str()?.to_owned())
+    }
+
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.data_dir()
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        let sent = self.client.get(self.url(path)).send().await;
+        reply(sent).await
+    }
+
+    pub async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Reply {
+        let request = self.client.post(self.url(path)).body(body);
+        let sent = request.header("content-type", content_type).send().await;
+        reply(sent).await
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it as a power switch would, and gives the home back.
+    pub fn kill(mut self) -> Home {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.into_home()
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub async fn stop(mut self) -> (ExitStatus, Duration, Home) {
+        let asked = Instant::now();
+        self.signal(Signal::TERM);
+        let status = until("the end", async || self.child.try_wait().unwrap()).await;
+        (status, asked.elapsed(), self.into_home())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn into_home(mut self) -> Home {
+        let nowhere = Home {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        std::mem::replace(&mut self.home, nowhere)
+    }
+}
+
+impl Drop for Daybook {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("daybook's log:\n{}", self.home.stderr());
+        }
+    }
+}
+
+async fn reply(sent: reqwest::Result<reqwest::Response>) -> Reply {
+    let response = sent.unwrap();
+    Reply {
+        status: response.status().as_u16(),
+        text: response.text().await.unwrap(),
+    }
+}
+
+/// Every file below a directory, for tests that say what must not change.
+pub fn file_names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
