@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Every listener on a free port, and nothing read from the machine the test runs on.
-const SETTINGS: &str =
-    "listen: { http: 127.0.0.1:0, otlp_grpc: 127.0.0.1:0, otlp_http: 127.0.0.1:0 }\nsources: {}\n";
+const LISTENERS: &str =
+    "listen: { http: 127.0.0.1:0, otlp_grpc: 127.0.0.1:0, otlp_http: 127.0.0.1:0 }\n";
 
 /// A running daybook. Dropping it kills it.
 pub struct Daybook {
@@ -87,7 +87,16 @@ impl Home {
     }
 
     pub fn write_settings(&self, more: &str) {
-        fs::write(self.settings_file(), format!("{SETTINGS}{more}")).unwrap();
+        self.write_sources(&format!("sources: {{}}\n{more}"));
+    }
+
+    /// Settings whose section `sources` is in `sources_and_more`.
+    pub fn write_sources(&self, sources_and_more: &str) {
+        fs::write(
+            self.settings_file(),
+            format!("{LISTENERS}{sources_and_more}"),
+        )
+        .unwrap();
     }
 
     pub fn settings_file(&self) -> PathBuf {

@@ -1,5 +1,6 @@
 //! The appliance from outside: the real binary on a temporary directory and free ports, met over HTTP and by signals.
 
+mod crash;
 mod harness;
 mod lifecycle;
 mod settings;
