@@ -631,7 +631,7 @@ mod tests {
         let ledger = Arc::new(Ledger::new());
         let journal: Arc<dyn Journal> = Arc::new(
             Local::open(
-                journal::Settings::new(&dir.path().join("journal")),
+                journal::Settings::new(dir.path().join("journal")),
                 Position::ZERO,
             )
             .unwrap(),
