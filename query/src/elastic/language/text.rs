@@ -320,8 +320,7 @@ impl TextContext<'_> {
             RangeValue::Text(text) => Ok(self.dates.read(text, fill)?),
             RangeValue::Number(number) => {
                 let text = number_text(number);
-                if let (true, Ok(timestamp)) =
-                    (self.has_date_format, self.dates.read(&text, fill))
+                if let (true, Ok(timestamp)) = (self.has_date_format, self.dates.read(&text, fill))
                 {
                     return Ok(timestamp);
                 }
