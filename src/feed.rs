@@ -3,11 +3,12 @@
 //! The journal's reader is the only way: at full speed, after a restart and after a failure of the indexer alike. So
 //! there is one path to test, and memory stays the same however far the indexer is behind.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use collector::source::checkpoint::CheckpointStore;
 use event::Position;
 use indexer::Indexer;
 use journal::{Journal, Kind, Record, RecordReader};
@@ -36,6 +37,7 @@ pub type Errand = Box<dyn FnOnce(&mut Indexer) + Send>;
 struct Worker {
     journal: Arc<dyn Journal>,
     indexer: Indexer,
+    checkpoints: Arc<Mutex<CheckpointStore>>,
     errands: std::sync::mpsc::Receiver<Errand>,
     stop: Arc<AtomicBool>,
     released_at: Instant,
@@ -50,12 +52,14 @@ impl Feed {
     pub fn start(
         journal: Arc<dyn Journal>,
         indexer: Indexer,
+        checkpoints: Arc<Mutex<CheckpointStore>>,
         errands: std::sync::mpsc::Receiver<Errand>,
     ) -> std::io::Result<Feed> {
         let stop = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             journal,
             indexer,
+            checkpoints,
             errands,
             stop: Arc::clone(&stop),
             released_at: Instant::now(),
@@ -74,11 +78,6 @@ impl Feed {
         self.stop.store(true, Ordering::Relaxed);
         // A panic in the thread was reported by the panic hook.
         let _ = self.thread.join();
-    }
-
-    /// Whether the thread has died, which it never should.
-    pub fn is_dead(&self) -> bool {
-        self.thread.is_finished()
     }
 }
 
@@ -129,13 +128,17 @@ impl Worker {
             }
             if self.released_at.elapsed() >= RELEASE_INTERVAL {
                 self.released_at = Instant::now();
-                self.journal.release(self.indexer.release_before());
+                self.release(self.indexer.release_before());
             }
         }
-        let journal = self.journal;
-        let release = self.indexer.close();
-        match release {
-            Ok(release_before) => journal.release(release_before),
+        let Worker {
+            indexer,
+            journal,
+            checkpoints,
+            ..
+        } = self;
+        match indexer.close() {
+            Ok(release_before) => release(&*journal, &checkpoints, release_before),
             Err(error) => {
                 tracing::warn!(%error, "not all shards are durable; the rest is read from the journal at the next start")
             }
@@ -146,7 +149,12 @@ impl Worker {
         let end = record.end();
         match record.kind {
             Kind::Events => match journal::events::decode(record.payload) {
-                Ok(batch) => self.indexer.apply(record.first, &batch),
+                Ok(batch) => {
+                    if let Some(checkpoint) = &batch.checkpoint {
+                        lock(&self.checkpoints).note(&batch.source, checkpoint);
+                    }
+                    self.indexer.apply(record.first, &batch)
+                }
                 Err(error) => {
                     let events = record.count;
                     tracing::error!(%error, position = %record.first, events, "a journal record cannot be read; its events are lost");
@@ -161,6 +169,10 @@ impl Worker {
         }
     }
 
+    fn release(&self, before: Position) {
+        release(&*self.journal, &self.checkpoints, before);
+    }
+
     fn complain(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
         let is_new = self
             .complained_at
@@ -170,4 +182,18 @@ impl Worker {
             tracing::error!(error, "{what}; nothing is lost, trying again");
         }
     }
+}
+
+/// Lets the journal forget, after what it says of the sources' progress is kept elsewhere.
+fn release(journal: &dyn Journal, checkpoints: &Mutex<CheckpointStore>, before: Position) {
+    match lock(checkpoints).write() {
+        Ok(()) => journal.release(before),
+        Err(error) => {
+            tracing::warn!(%error, "the sources' checkpoints cannot be written; the journal keeps everything until they can")
+        }
+    }
+}
+
+fn lock(checkpoints: &Mutex<CheckpointStore>) -> std::sync::MutexGuard<'_, CheckpointStore> {
+    checkpoints.lock().expect("no holder of this lock panics")
 }

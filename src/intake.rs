@@ -609,6 +609,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use bytes::Bytes;
+    use collector::source::checkpoint::CheckpointStore;
     use indexer::{Catalog, Indexer};
     use journal::Local;
 
@@ -642,7 +643,9 @@ mod tests {
             default: 30 * DAY,
             rules: Vec::new(),
         };
-        let feed = Feed::start(Arc::clone(&journal), indexer, channel().1).unwrap();
+        let checkpoints = CheckpointStore::open(&dir.path().join("file_checkpoints")).unwrap();
+        let checkpoints = Arc::new(Mutex::new(checkpoints));
+        let feed = Feed::start(Arc::clone(&journal), indexer, checkpoints, channel().1).unwrap();
         let intake = Arc::new(Intake::new(
             journal,
             log_index,

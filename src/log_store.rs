@@ -173,7 +173,7 @@ mod tests {
         indexer.apply(Position::ZERO, &batch).unwrap();
         let index = indexer.log_index();
         let (errands, asked) = channel();
-        let store = IndexedLogs::new(index.clone(), folder.path().to_owned(), errands);
+        let store = IndexedLogs::new(index.clone(), folder.path(), errands);
         let shards = store.shards();
         assert_eq!(shards.len(), 2);
 

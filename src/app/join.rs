@@ -1,13 +1,14 @@
 //! Joins the parts, from the disk outwards: catalog, index, journal, the feed between them, the intake, the sources.
 
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use collector::body::BodyReader;
 use collector::cpu::CpuPermits;
+use collector::source::checkpoint::CheckpointStore;
 use collector::source::otlp::{self, Otlp};
 use collector::source::{PushContext, elastic_bulk};
 use event::{Append, Position, Refresh, Timestamp};
@@ -20,6 +21,7 @@ use query::logs::execute::Executor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::file_sources::{FileSources, files_found};
 use super::parts::{Context, Parts};
 use crate::disk::DiskWatch;
 use crate::feed::Feed;
@@ -27,6 +29,7 @@ use crate::intake::Intake;
 use crate::kept_registry::KeptRegistry;
 use crate::log_store::{IndexedLogs, IntakeRefresh};
 use crate::settings::{IndexSettings, Settings};
+use crate::status::Readiness;
 use crate::telemetry::{FigureKind, Metrics};
 
 /// Of the memory limit, the indexer's writers and the request bodies under way may take this share each.
@@ -39,9 +42,13 @@ const SEARCH_MEMORY_SHARE: u64 = 8;
 /// How long one wait for the replay lasts before it looks whether we are stopping.
 const REPLAY_WAIT: Duration = Duration::from_millis(500);
 
+/// How far the file sources have come, below the data directory; written before the journal forgets.
+const CHECKPOINTS: &str = "file_checkpoints";
+
 /// What opening the files gives.
 struct Storage {
     catalog: Arc<Catalog>,
+    checkpoints: Arc<Mutex<CheckpointStore>>,
     journal: Arc<Local>,
     indexer: Indexer,
     log_index: LogIndex,
@@ -62,8 +69,14 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
     let journal: Arc<dyn Journal> = Arc::clone(&storage.journal) as Arc<dyn Journal>;
     let log_index = storage.log_index;
     let (errands, errands_of_indexer) = mpsc::channel();
-    let feed = Feed::start(Arc::clone(&journal), storage.indexer, errands_of_indexer)
-        .context("cannot start the indexer's thread; the system has no threads left")?;
+    let checkpoints = Arc::clone(&storage.checkpoints);
+    let feed = Feed::start(
+        Arc::clone(&journal),
+        storage.indexer,
+        checkpoints,
+        errands_of_indexer,
+    )
+    .context("cannot start the indexer's thread; the system has no threads left")?;
     parts.started("index", move || blocking(move || feed.stop()));
     // Opened before the feed that reads it, closed before it too: the feed ends once it has read the journal's end.
     let local = storage.journal;
@@ -88,8 +101,24 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
     let replay = Replay {
         log_index: log_index.clone(),
         until: storage.journal_end,
+        readiness: context.readiness.clone(),
     };
-    let replaying = tokio::spawn(replay.run(context.readiness.clone(), shutdown.child_token()));
+    replay.announce();
+    let file_sources = FileSources {
+        settings: context.settings.clone(),
+        append: Arc::clone(&intake) as Arc<dyn Append>,
+        ledger: Arc::clone(&context.ledger),
+        checkpoints: storage.checkpoints,
+    };
+    let until_stop = shutdown.child_token();
+    let replaying = tokio::spawn(async move {
+        replay.run(until_stop.clone()).await;
+        file_sources.run(until_stop).await;
+    });
+    parts.found.push(format!(
+        "{} log files to follow",
+        files_found(context.settings)
+    ));
     parts.started("watchers", move || {
         stop_tasks(shutdown, vec![watching, replaying])
     });
@@ -141,8 +170,11 @@ async fn open_storage(context: &Context<'_>) -> anyhow::Result<Storage> {
         tell_damage(&*journal);
         let journal_end = journal.end();
         let indexer = Indexer::open(indexer_settings, Arc::clone(&catalog), ledger, journal_end)?;
+        let checkpoints = CheckpointStore::open(&data_dir.join(CHECKPOINTS))
+            .with_context(|| format!("cannot read {CHECKPOINTS} in {}", data_dir.display()))?;
         Ok(Storage {
             catalog,
+            checkpoints: Arc::new(Mutex::new(checkpoints)),
             journal,
             log_index: indexer.log_index(),
             indexer,
@@ -322,28 +354,34 @@ fn observe_storage(
     )
 }
 
-/// Waits until what earlier processes accepted can be found, and says so.
+/// Waits until what earlier processes accepted can be found; until then `/ready` says how much is left.
 struct Replay {
     log_index: LogIndex,
     until: Position,
+    readiness: Readiness,
 }
 
 impl Replay {
-    async fn run(self, readiness: crate::status::Readiness, shutdown: CancellationToken) {
-        const PART: &str = "index";
-        readiness.wait_for(PART, "reading the journal");
+    const PART: &'static str = "index";
+
+    /// Before it runs, so that there is no moment of false readiness.
+    fn announce(&self) {
+        self.readiness.wait_for(Replay::PART, "reading the journal");
+    }
+
+    async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let (log_index, until) = (self.log_index.clone(), self.until);
-            let waiting = move || log_index.refresh(until, REPLAY_WAIT);
-            if tokio::task::spawn_blocking(waiting).await.unwrap_or(false) {
-                readiness.ready(PART);
+            let waiting =
+                tokio::task::spawn_blocking(move || log_index.refresh(until, REPLAY_WAIT));
+            if waiting.await.unwrap_or(false) {
+                self.readiness.ready(Replay::PART);
                 return;
             }
-            let left = self
-                .until
-                .0
-                .saturating_sub(self.log_index.progress().added.0);
-            readiness.wait_for(PART, &format!("reading the journal, {left} events to go"));
+            let added = self.log_index.progress().added;
+            let left = self.until.0.saturating_sub(added.0);
+            let reason = format!("reading the journal, {left} positions to go");
+            self.readiness.wait_for(Replay::PART, &reason);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The appliance: builds the parts, joins them to the listeners, and ends them in the reverse order.
 
+mod file_sources;
 mod join;
 mod parts;
 

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collector::pipeline::{self, Pipeline};
+use collector::source::file;
 
 pub use byte_size::ByteSize;
 pub use findings::Mistake;
@@ -31,12 +32,15 @@ pub use index::IndexSettings;
 pub use listen::{Listen, Service};
 pub use period::{parse as parse_period, write as write_period};
 pub use print::to_yaml;
-pub use source::{FileSource, Source};
+pub use source::Source;
 pub use telemetry::{LogFormat, OtlpExport, OtlpProtocol, TelemetrySettings};
 
 use findings::Findings;
 use node::{Node, Value};
 use section::Section;
+
+/// What is read when nobody says otherwise.
+const VAR_LOG: [&str; 3] = ["/var/log/*.log", "/var/log/syslog", "/var/log/nginx/*.log"];
 
 /// Everything an operator can set, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,8 +128,7 @@ fn lines(path: &str, mistakes: &[Mistake]) -> String {
 
 impl Default for Settings {
     fn default() -> Settings {
-        let var_log =
-            FileSource::of(&["/var/log/*.log", "/var/log/syslog", "/var/log/nginx/*.log"]);
+        let var_log = file::Settings::including(VAR_LOG.map(str::to_owned).to_vec());
         Settings {
             data_dir: PathBuf::from("/var/lib/daybook"),
             listen: listen::default_listen(),

@@ -1,65 +1,18 @@
 //! Where events come from that nobody sends: the section `sources`.
 
+use collector::source::file;
+use collector::transform::multiline::Multiline;
 use event::IndexName;
-use serde::{Deserialize, Serialize};
 
 use super::findings::Findings;
-use super::node::Node;
+use super::node::{Node, Value};
 use super::suggestion::did_you_mean;
 
 /// One entry under `sources`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// `type: file`.
-    File(FileSource),
-}
-
-/// Log files that are followed.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileSource {
-    /// Paths with `*`, `**`, `?` and `[...]`.
-    pub include: Vec<String>,
-    /// Paths that are left out although `include` names them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exclude: Vec<String>,
-    /// The index the events go to; `logs` without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<String>,
-    /// The pipeline they pass first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pipeline: Option<String>,
-    /// How lines are joined to events; without it, every line is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub multiline: Option<collector::transform::multiline::Settings>,
-    /// Where reading begins in a file that is seen for the first time.
-    #[serde(default)]
-    pub start_at: StartAt,
-}
-
-/// Where reading begins in a file that is seen for the first time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StartAt {
-    /// At its first line.
-    #[default]
-    Beginning,
-    /// At what is written from now on.
-    End,
-}
-
-impl FileSource {
-    /// Files with nothing else said about them.
-    pub fn of(include: &[&str]) -> FileSource {
-        FileSource {
-            include: include.iter().map(|glob| (*glob).to_owned()).collect(),
-            exclude: Vec::new(),
-            index: None,
-            pipeline: None,
-            multiline: None,
-            start_at: StartAt::default(),
-        }
-    }
+    File(file::Settings),
 }
 
 const BUILT: [&str; 1] = ["file"];
@@ -100,62 +53,67 @@ pub fn read(name: &str, node: &Node, pipelines: &[String], findings: &Findings) 
     }
 }
 
+/// Looks at each setting for itself, so that each tells its own mistake.
 fn read_file(
     key: &str,
     node: &Node,
     pipelines: &[String],
     findings: &Findings,
-) -> Option<FileSource> {
-    let source: FileSource = match node.without("type").read() {
-        Ok(source) => source,
+) -> Option<file::Settings> {
+    let settings: file::Settings = match node.without("type").read() {
+        Ok(settings) => settings,
         Err(misfit) => {
             findings.mistake(misfit.place, key, misfit.problem);
             return None;
         }
     };
-    let place_of = |name: &str| node.entry(name).map(|node| node.place);
-    if source.include.is_empty() {
-        let problem = "is empty; write for instance include: [\"/var/log/*.log\"]";
-        findings.mistake(place_of("include"), &format!("{key}.include"), problem);
-    }
-    for (name, globs) in [("include", &source.include), ("exclude", &source.exclude)] {
-        for problem in globs.iter().filter_map(|glob| problem_of_glob(glob)) {
-            findings.mistake(place_of(name), &format!("{key}.{name}"), problem);
-        }
-    }
-    if let Some(index) = &source.index
+    let mut is_told = false;
+    let mut tell = |setting: &str, problem: String| {
+        is_told = true;
+        let place = node.entry(setting).unwrap_or(node).place;
+        findings.mistake(Some(place), &format!("{key}.{setting}"), problem);
+    };
+    if let Some(index) = &settings.index
         && let Err(error) = IndexName::parse(index)
     {
-        findings.mistake(
-            place_of("index"),
-            &format!("{key}.index"),
-            error.to_string(),
-        );
+        tell("index", error.to_string());
     }
-    if let Some(pipeline) = &source.pipeline
+    if let Some(pipeline) = &settings.pipeline
         && !pipelines.contains(pipeline)
     {
-        let problem = format!(
-            "there is no pipeline {pipeline:?}{}",
-            did_you_mean(pipeline, pipelines)
+        let suggestion = did_you_mean(pipeline, pipelines);
+        tell(
+            "pipeline",
+            format!("there is no pipeline {pipeline:?}{suggestion}"),
         );
-        findings.mistake(place_of("pipeline"), &format!("{key}.pipeline"), problem);
     }
-    if let Some(multiline) = &source.multiline
-        && let Err(problem) = collector::transform::multiline::Multiline::compile(multiline)
+    if let Some(multiline) = &settings.multiline
+        && let Err(problem) = Multiline::compile(multiline)
     {
-        findings.mistake(place_of("multiline"), &format!("{key}.multiline"), problem);
+        tell("multiline", problem);
     }
-    Some(source)
+    for setting in ["include", "exclude"] {
+        is_told |= tell_wrong_patterns(key, setting, node, findings);
+    }
+    // Whatever else the source itself finds wrong.
+    if !is_told && let Err(problem) = settings.check() {
+        findings.mistake(Some(node.place), key, problem);
+    }
+    Some(settings)
 }
 
-fn problem_of_glob(glob: &str) -> Option<String> {
-    if !glob.starts_with('/') {
-        return Some(format!(
-            "{glob:?} is no absolute path; write for instance /var/log/*.log"
-        ));
+/// Whether one of the patterns is wrong; every such one is told with its own place.
+fn tell_wrong_patterns(key: &str, setting: &str, node: &Node, findings: &Findings) -> bool {
+    let Some(Value::List(patterns)) = node.entry(setting).map(|node| &node.value) else {
+        return false;
+    };
+    let mut is_told = false;
+    for pattern in patterns {
+        let text = pattern.scalar_text().unwrap_or_default();
+        if let Err(problem) = file::Settings::including(vec![text]).check() {
+            findings.mistake(Some(pattern.place), &format!("{key}.{setting}"), problem);
+            is_told = true;
+        }
     }
-    let opened = glob.rfind('[');
-    let is_open = opened.is_some_and(|at| !glob[at..].contains(']'));
-    is_open.then(|| format!("the [ in {glob:?} is never closed; write ] behind its characters"))
+    is_told
 }

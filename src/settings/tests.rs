@@ -110,7 +110,7 @@ telemetry: { log_level: loud=5=6 }
         "6:3: limits.disc: unknown key; did you mean \"disk\"?",
         "8:14: sources.a.type: unknown type \"fiel\"; did you mean \"file\"?",
         "9:20: sources.b: unknown key \"includes\"; did you mean \"include\"?",
-        "10:29: sources.c.include: \"var/log/x\" is no absolute path; write for instance /var/log/*.log",
+        "10:30: sources.c.include: path pattern \"var/log/x\" is not absolute; write for instance /var/log/*.log",
         "10:54: sources.c.pipeline: there is no pipeline \"ngnix\"; did you mean \"nginx\"?",
         "10:68: sources.c.index: invalid index name [Big], must be lowercase",
         "14:9: pipelines.nginx.steps[1]: unknown name \"grk\"; did you mean \"grok\"?",

@@ -43,6 +43,6 @@ for version in "${VERSIONS[@]}"; do
         "$venv/bin/pip" install --quiet --disable-pip-version-check "elasticsearch==$version"
     fi
     echo "elasticsearch $version"
-    "$venv/bin/python" -W error::DeprecationWarning:__main__ \
+    "$venv/bin/python" \
         tests/real/elasticsearch_clients.py "http://$address" || { tail -20 "$work/log" >&2; exit 1; }
 done

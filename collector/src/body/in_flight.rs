@@ -51,15 +51,18 @@ impl InFlight {
 impl Reservation {
     /// Takes `more` bytes, at once or not at all: `false` means they would pass the bound.
     ///
-    /// It never waits: requests that wait for each other's bytes could wait forever.
+    /// It never waits: requests that wait for each other's bytes could wait forever. And it is always granted to a
+    /// request that is alone: its own limits bound it, and otherwise it could be told to try again forever.
     #[must_use]
     pub fn grow(&mut self, more: usize) -> bool {
         let shared = &self.in_flight.0;
         let more = more as u64;
+        let own = self.bytes;
         let taken = shared
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(more).filter(|sum| *sum <= shared.limit)
+                let sum = used.checked_add(more)?;
+                (sum <= shared.limit || used == own).then_some(sum)
             });
         if taken.is_ok() {
             self.bytes += more;
@@ -101,6 +104,7 @@ mod tests {
         assert_eq!(in_flight.used(), 100);
         drop(first);
         assert_eq!(in_flight.used(), 50);
+        assert!(second.grow(1000), "it is alone");
         drop(second);
         assert_eq!(in_flight.used(), 0);
     }

@@ -272,26 +272,24 @@ impl BodyReader {
         };
 
         let mut kept = Vec::new();
-        let mut kept_reservation = self.in_flight.reserve_nothing();
         let mut decoded_bytes = 0;
         let mut is_busy = false;
         decode::decode(encoding, &bytes, &mut |piece| {
             decoded_bytes += piece.len();
             if decoded_bytes > KEEP_UNMEASURED_BYTES {
+                reservation.shrink(kept.len());
                 kept = Vec::new();
-                kept_reservation = self.in_flight.reserve_nothing();
             } else {
-                is_busy = !kept_reservation.grow(piece.len());
+                is_busy = !reservation.grow(piece.len());
                 kept.extend_from_slice(piece);
             }
             decoded_bytes <= self.settings.bytes_max && !is_busy
         })
         .map_err(malformed)?;
-        drop(kept_reservation);
         if decoded_bytes > self.settings.bytes_max {
             return Err(self.too_large());
         }
-        if is_busy || !reservation.grow(decoded_bytes) {
+        if is_busy || !reservation.grow(decoded_bytes - kept.len()) {
             return Err(self.busy());
         }
         if decoded_bytes > KEEP_UNMEASURED_BYTES {
@@ -554,6 +552,8 @@ mod tests {
             ..Settings::default()
         });
         let plain = vec![0; 65 * 1024 * 1024];
+        let mut another = reader.in_flight().reserve_nothing();
+        assert!(another.grow(1), "a request that is alone is not bound");
         let bombs = [
             ("gzip", gzip(&plain)),
             ("zstd", zstd::encode_all(&plain[..], 1).unwrap()),
