@@ -365,3 +365,46 @@ async fn mistakes_are_told_and_irrelevant_options_are_not() {
         .await;
     assert_eq!(status, 400);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_searches_of_one_request_are_answered_in_its_order() {
+    let mut server = server();
+    let mut body = String::new();
+    for number in 0..30 {
+        body.push_str("{}\n");
+        body.push_str(
+            &json!({"query": {"term": {"n": number % 10}}, "_source": ["n"]}).to_string(),
+        );
+        body.push('\n');
+    }
+    let (status, reply) = server.ask(Method::POST, "/logs/_msearch", &body).await;
+    assert_eq!(status, 200);
+    let responses = reply["responses"].as_array().unwrap();
+    assert_eq!(responses.len(), 30);
+    for (number, response) in responses.iter().enumerate() {
+        let source = &response["hits"]["hits"][0]["_source"];
+        assert_eq!(*source, json!({"n": number % 10}), "{response}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hits_inside_buckets_are_told_like_others() {
+    let mut server = server();
+    let body = json!({"size": 0, "aggs": {"levels": {"terms": {"field": "level"}, "aggs": {"newest": {"top_hits": {
+        "size": 1, "sort": [{"@timestamp": {"order": "desc"}}], "_source": {"includes": ["n"]},
+        "docvalue_fields": [{"field": "@timestamp", "format": "epoch_millis"}],
+    }}}}}});
+    let reply = server.search("logs", body).await;
+    let newest = |bucket: usize| {
+        &reply["aggregations"]["levels"]["buckets"][bucket]["newest"]["hits"]["hits"][0]
+    };
+    assert_eq!(newest(0)["_source"], json!({"n": 8}));
+    assert_eq!(newest(1)["_source"], json!({"n": 9}));
+    assert_eq!(newest(1)["_index"], "logs-2026.11.23");
+    assert_eq!(
+        newest(1)["sort"],
+        json!([millis("2026-11-23T09:00:09.123Z")])
+    );
+    let at = millis("2026-11-23T09:00:09.123Z").to_string();
+    assert_eq!(newest(1)["fields"], json!({"@timestamp": [at]}));
+}

@@ -114,7 +114,7 @@ impl Highlight {
             let field = self
                 .fields
                 .iter()
-                .find(|field| field.name.is_match(path) || field.name.as_str() == keyword);
+                .find(|field| field.name.is_match(path) || field.name.is_match(&keyword));
             let Some(field) = field.filter(|_| raw.get().len() <= VALUE_BYTES_MAX) else {
                 return;
             };

@@ -18,7 +18,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use event::Timestamp;
+use event::{RetryAfter, Timestamp};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
@@ -32,6 +32,9 @@ use crate::logs::execute::{Answer, Executor, SearchError, SearchTarget};
 use crate::logs::filter::TimeRange;
 use crate::logs::plan::{Count, Plan};
 use request::{RequestContext, SearchRequest, parse_body, parse_query};
+
+/// How many searches of one `_msearch` are at work at the same time: enough to keep the threads busy.
+const AT_ONCE_MAX: usize = 8;
 
 /// What searches need. Cheap to clone.
 #[derive(Clone)]
@@ -155,13 +158,10 @@ impl SearchService {
         let started = Instant::now();
         let options = params.target_options(TargetOptions::default())?;
         let body = parse_body(&body)?;
-        let (request, answer) = self.run(&expression, options, &body, &params).await?;
-        Ok(json(reply::write_search(
-            &request,
-            &answer,
-            started.elapsed(),
-            None,
-        )))
+        let (request, answer) = self.run(&expression, options, body, &params).await?;
+        let written =
+            blocking(move || reply::write_search(&request, &answer, started.elapsed(), None));
+        Ok(json(written.await?))
     }
 
     /// Answers each search for itself; a mistake in one of them is told in its place.
@@ -176,15 +176,21 @@ impl SearchService {
         let items = multi::parse(&body, expression, options)?;
         let mut replies: Vec<Vec<u8>> = Vec::new();
         replies.resize_with(items.len(), Vec::new);
-        // The executor bounds how many of them are at work; dropping the set cancels the rest.
+        // Dropping the set, when the client leaves, cancels those at work.
         let mut searches = JoinSet::new();
-        for (number, item) in items.into_iter().enumerate() {
-            let (service, params) = (self.clone(), params.clone());
-            searches.spawn(async move { (number, service.search_item(item, &params).await) });
-        }
-        while let Some(done) = searches.join_next().await {
-            let (number, reply) =
-                done.map_err(|error| ElasticError::internal(format!("a search ended: {error}")))?;
+        let mut waiting = items.into_iter().enumerate();
+        loop {
+            while searches.len() < AT_ONCE_MAX {
+                let Some((number, item)) = waiting.next() else {
+                    break;
+                };
+                let (service, params) = (self.clone(), params.clone());
+                searches.spawn(async move { (number, service.search_item(item, &params).await) });
+            }
+            let Some(done) = searches.join_next().await else {
+                break;
+            };
+            let (number, reply) = done.map_err(ended)?;
             replies[number] = reply;
         }
         let bytes: usize = replies.iter().map(|reply| reply.len() + 1).sum();
@@ -198,16 +204,20 @@ impl SearchService {
 
     async fn search_item(&self, item: multi::Item, params: &Params) -> Vec<u8> {
         let started = Instant::now();
-        let found = match &item.body {
+        let found = match item.body {
             Ok(body) => self.run(&item.expression, item.options, body, params).await,
-            Err(error) => Err(error.clone()),
+            Err(error) => Err(error),
         };
-        match found {
+        let written = match found {
             Ok((request, answer)) => {
-                reply::write_search(&request, &answer, started.elapsed(), Some(200))
+                blocking(move || {
+                    reply::write_search(&request, &answer, started.elapsed(), Some(200))
+                })
+                .await
             }
-            Err(error) => error.to_item_json().to_string().into_bytes(),
-        }
+            Err(error) => Err(error),
+        };
+        written.unwrap_or_else(|error| error.to_item_json().to_string().into_bytes())
     }
 
     async fn count(
@@ -238,17 +248,22 @@ impl SearchService {
         &self,
         expression: &str,
         options: TargetOptions,
-        body: &Map<String, Value>,
+        body: Map<String, Value>,
         params: &Params,
     ) -> Result<(SearchRequest, Answer), ElasticError> {
         let now = (self.clock)();
         let resolved = (self.names)().resolve(expression, &options, now)?;
         let indices = index_names(&resolved);
-        let context = RequestContext {
-            now,
-            indices: &indices,
-        };
-        let mut request = SearchRequest::parse(body, params, &context)?;
+        let params = params.clone();
+        // A list of ten thousand ids, or regular expressions to compile, take their time.
+        let parsed = blocking(move || {
+            let context = RequestContext {
+                now,
+                indices: &indices,
+            };
+            SearchRequest::parse(&body, &params, &context)
+        });
+        let mut request = parsed.await??;
         let plan = request.plan.clone();
         let answer = self
             .execute(&resolved, plan, request.timeout.take())
@@ -280,9 +295,23 @@ impl SearchService {
             }
             SearchError::Stopped(stop) => ElasticError::internal(stop.to_string()),
             SearchError::AllShardsFailed(failures) => all_failed(&failures),
+            SearchError::Overloaded(_) => {
+                ElasticError::rejected(error.to_string(), RetryAfter::ONE_SECOND)
+            }
             SearchError::Internal(reason) => ElasticError::internal(reason),
         })
     }
+}
+
+/// Runs what may take more than a moment off the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ElasticError> {
+    tokio::task::spawn_blocking(work).await.map_err(ended)
+}
+
+fn ended(error: tokio::task::JoinError) -> ElasticError {
+    ElasticError::internal(format!("a search ended early: {error}"))
 }
 
 fn search_target(resolved: &Resolved) -> SearchTarget {

@@ -65,6 +65,9 @@ pub enum SearchError {
     /// The query stopped in a way that leaves nothing to answer with: no memory, or nobody there.
     #[error(transparent)]
     Stopped(Stop),
+    /// Too many searches wait already; the client should ask again later.
+    #[error("{0} searches are waiting already")]
+    Overloaded(usize),
     /// None of the shards can be read.
     #[error("none of the shards can be read")]
     AllShardsFailed(Vec<ShardFailure>),

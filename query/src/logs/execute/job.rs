@@ -197,6 +197,8 @@ impl Job {
             Filter::During(part.time_range),
             self.plan.filter.clone(),
         ]);
+        // First for the whole shard: which fields it has is dear to ask for each segment.
+        let filter = filter.resolve_for(&reader);
         let shard = self.shards.len();
         // A global aggregation sees every event, whatever the filter says.
         let needs_all = self.plan.aggregations.0.iter().any(is_global);

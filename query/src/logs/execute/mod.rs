@@ -25,6 +25,10 @@ use crate::limits::Budget;
 use crate::logs::filter::TimeRange;
 use crate::logs::plan::Plan;
 
+/// How many searches may wait for a thread. More than a few screens' worth of dashboards cannot be answered in time
+/// anyway, and their clients ask again.
+pub const WAITING_MAX: usize = 256;
+
 /// Where shards come from. Blocking.
 pub trait Shards: Send + Sync {
     /// The names of all shards, ordered by index and day.
@@ -54,6 +58,7 @@ pub struct SearchTarget(pub Vec<(ShardId, TimeRange)>);
 pub struct Executor {
     shards: Arc<dyn Shards>,
     permits: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     threads: usize,
     zones: Arc<ZoneCache>,
 }
@@ -65,6 +70,7 @@ impl Executor {
         Executor {
             shards,
             permits: Arc::new(Semaphore::new(threads)),
+            places: Arc::new(Semaphore::new(WAITING_MAX)),
             threads,
             zones: Arc::default(),
         }
@@ -132,6 +138,10 @@ impl Executor {
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, SearchError> {
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| SearchError::Overloaded(WAITING_MAX))?;
         Arc::clone(&self.permits)
             .acquire_owned()
             .await

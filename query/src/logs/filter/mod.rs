@@ -100,12 +100,16 @@ impl Filter {
     /// # Errors
     /// The shard's files cannot be read, or a pattern is no valid regular expression.
     pub fn query(&self, shard: &ShardReader) -> Result<Box<dyn Query>, ReadError> {
+        self.resolve_for(shard).resolved_query(shard)
+    }
+
+    /// This filter for the events of one shard; see [`Filter::resolve`].
+    pub(crate) fn resolve_for(&self, shard: &ShardReader) -> Filter {
         let range = match shard.time_range() {
             Some((first, last)) => TimeRange { first, last },
             None => TimeRange::EMPTY,
         };
-        let resolved = Scope::with(shard, range, |scope| self.resolve(scope));
-        resolved.resolved_query(shard)
+        Scope::with(shard, range, |scope| self.resolve(scope))
     }
 
     /// As [`Filter::query`], for a filter that was resolved for this shard or one of its segments.
