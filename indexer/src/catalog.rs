@@ -197,6 +197,23 @@ impl Catalog {
         Ok(())
     }
 
+    /// Lets SQLite verify the whole file.
+    ///
+    /// # Errors
+    /// What SQLite found wrong.
+    pub fn verify(&self) -> Result<(), Error> {
+        let answer: String = self
+            .connection()
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+        match answer.as_str() {
+            "ok" => Ok(()),
+            _ => Err(Error::Io {
+                path: filenames::CATALOG.to_owned(),
+                source: std::io::Error::new(std::io::ErrorKind::InvalidData, answer),
+            }),
+        }
+    }
+
     fn connection(&self) -> std::sync::MutexGuard<'_, Connection> {
         self.connection
             .lock()

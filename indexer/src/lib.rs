@@ -1,6 +1,7 @@
 //! Batches in, searchable files out: the only writer of log files.
 
 mod catalog;
+mod check;
 mod error;
 mod filenames;
 mod ingest;
@@ -9,6 +10,7 @@ mod persister;
 mod retention;
 
 pub use catalog::{Catalog, SavedLedger};
+pub use check::{CheckedShard, IndexReport, check};
 pub use error::Error;
 pub use filenames::fits as index_name_fits;
 pub use ingest::{Indexer, Settings};

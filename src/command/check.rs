@@ -1,6 +1,6 @@
 //! `daybook check`: verifies a data directory while no server runs on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -26,30 +26,58 @@ pub struct Arguments {
 /// The directory is in use, is none of ours, or cannot be read.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let directory = DataDirectory::open_existing(&arguments.data_dir)?;
-    let journal = directory.path().join("journal");
-    if !journal.is_dir() {
-        println!("journal: none");
+    let is_journal_sound = check_journal(directory.path(), arguments.repair)?;
+    let is_index_sound = check_index(directory.path(), arguments.repair)?;
+    if is_journal_sound && is_index_sound {
         return Ok(ExitCode::SUCCESS);
     }
-    let found = match arguments.repair {
+    eprintln!(
+        "daybook: damage was found; run daybook check --repair --data-dir {}",
+        directory.path().display()
+    );
+    Ok(ExitCode::from(WRONG))
+}
+
+/// Answers whether the journal is sound now.
+fn check_journal(data_dir: &Path, is_repairing: bool) -> anyhow::Result<bool> {
+    let journal = data_dir.join("journal");
+    if !journal.is_dir() {
+        println!("journal: none");
+        return Ok(true);
+    }
+    let found = match is_repairing {
         false => journal::verify(&journal),
         true => journal::repair(&journal),
     };
     let report =
         found.with_context(|| format!("cannot read the journal in {}", journal.display()))?;
     print(&report);
-    if report.is_clean() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if arguments.repair {
+    if !report.is_clean() && is_repairing {
         println!("journal: repaired; damaged bytes are set aside in files *.damaged");
-        return Ok(ExitCode::SUCCESS);
     }
-    eprintln!(
-        "daybook: the journal is damaged; run daybook check --repair --data-dir {}",
-        directory.path().display()
-    );
-    Ok(ExitCode::from(WRONG))
+    Ok(report.is_clean() || is_repairing)
+}
+
+/// Answers whether shards and catalog are sound now.
+fn check_index(data_dir: &Path, is_repairing: bool) -> anyhow::Result<bool> {
+    let report = indexer::check(data_dir, is_repairing)?;
+    let events: u64 = report.shards.iter().map(|shard| shard.events).sum();
+    println!("index: {} shards, {events} events", report.shards.len());
+    for shard in &report.shards {
+        if let Some(damage) = &shard.damage {
+            eprintln!("daybook: shard {} is damaged: {damage}", shard.name);
+        }
+        if let Some(name) = &shard.set_aside {
+            println!("index: shard {} was set aside as {name}", shard.name);
+        }
+    }
+    if let Some(damage) = &report.catalog_damage {
+        eprintln!(
+            "daybook: catalog.db is damaged: {damage}; remove it and restart, the books begin anew"
+        );
+    }
+    let is_repaired = is_repairing && report.catalog_damage.is_none();
+    Ok(report.is_clean() || is_repaired)
 }
 
 fn print(report: &Report) {

@@ -94,6 +94,21 @@ impl ShardDirectory {
     /// # Errors
     /// The folder cannot be read or `meta.json` is damaged.
     pub fn open(path: &Path) -> io::Result<ShardDirectory> {
+        ShardDirectory::open_and(path, |file| std::fs::remove_file(path.join(file)))
+    }
+
+    /// Opens the folder as [`ShardDirectory::open`] does but leaves every file where it is.
+    ///
+    /// # Errors
+    /// As [`ShardDirectory::open`].
+    pub fn open_untouched(path: &Path) -> io::Result<ShardDirectory> {
+        ShardDirectory::open_and(path, |_| Ok(()))
+    }
+
+    fn open_and(
+        path: &Path,
+        leave: impl Fn(&Path) -> io::Result<()>,
+    ) -> io::Result<ShardDirectory> {
         let reader =
             MmapDirectory::open(path).map_err(|error| io::Error::other(error.to_string()))?;
         let meta = match std::fs::read(path.join(META)) {
@@ -111,7 +126,7 @@ impl ShardDirectory {
             if durable.names(&name) {
                 kept.push(name);
             } else if is_ours(&name) {
-                std::fs::remove_file(path.join(&name))?;
+                leave(&name)?;
             }
         }
         let managed = serde_json::to_vec(&kept).map_err(io::Error::other)?;
