@@ -9,12 +9,12 @@
 //! What the journal gets is settled: `Create` is new, `Index` replaces an event of the same shard, `Delete` names the
 //! shard. Replaying it needs no table.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event::{
     Ack, Append, AppendError, Batch, Day, Event, IndexName, Ledger, Operation, Outcome, Position,
@@ -34,6 +34,9 @@ const TABLE_LEN_MAX: usize = 1024 * 1024;
 /// Indices there may be; each costs files and memory, and their names come from senders.
 const INDICES_MAX: usize = 1_000;
 
+/// How long an index counts as being made after its first event was let through: far longer than the way to a shard.
+const ADMITTED_FOR: Duration = Duration::from_secs(600);
+
 /// How long pruning waits for the index.
 const REFRESH_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -44,8 +47,8 @@ pub struct Intake {
     ledger: Arc<Ledger>,
     retention: arc_swap::ArcSwap<Retention>,
     table: Arc<Mutex<Table>>,
-    /// Indices that exist or are about to, because an event for them was let through.
-    indices: Mutex<HashSet<IndexName>>,
+    /// Indices that exist or are about to, because an event for them was let through at that time.
+    indices: Mutex<HashMap<IndexName, Instant>>,
     /// Changes whenever a batch with ids is durable or has failed.
     settled: watch::Sender<u64>,
     gate: Gate,
@@ -102,7 +105,12 @@ impl Intake {
         ledger: Arc<Ledger>,
         retention: Retention,
     ) -> Intake {
-        let indices = Mutex::new(indices_of(&log_index));
+        let existing = log_index.shard_ids().into_iter();
+        let indices = Mutex::new(
+            existing
+                .map(|shard| (shard.index, Instant::now()))
+                .collect(),
+        );
         Intake {
             journal,
             log_index,
@@ -250,6 +258,10 @@ impl Intake {
         let mut bounds: HashMap<&IndexName, Bounds> = HashMap::new();
         let mut checked = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
+            if event.operation == Operation::Delete {
+                checked.push(None);
+                continue;
+            }
             let bounds = bounds
                 .entry(&event.index)
                 .or_insert_with(|| self.bounds(&retention, &event.index, batch.received));
@@ -283,23 +295,21 @@ impl Intake {
     /// Whether the index exists or may be made.
     fn admit_index(&self, index: &IndexName) -> bool {
         let mut indices = self.indices.lock().expect("no holder of this lock panics");
-        if indices.contains(index) {
+        if indices.contains_key(index) {
             return true;
         }
         if indices.len() >= INDICES_MAX {
-            // Some may have been deleted since.
-            *indices = indices_of(&self.log_index);
+            // Some may have been deleted; those let through lately may only be on their way.
+            indices.retain(|known, admitted| {
+                admitted.elapsed() < ADMITTED_FOR || self.log_index.has_index(known)
+            });
         }
-        indices.len() < INDICES_MAX && indices.insert(index.clone())
+        let has_room = indices.len() < INDICES_MAX;
+        if has_room {
+            indices.insert(index.clone(), Instant::now());
+        }
+        has_room
     }
-}
-
-fn indices_of(log_index: &LogIndex) -> HashSet<IndexName> {
-    log_index
-        .shard_ids()
-        .into_iter()
-        .map(|shard| shard.index)
-        .collect()
 }
 
 /// What an index takes at the moment.
@@ -312,9 +322,6 @@ struct Bounds {
 
 impl Bounds {
     fn check(&self, event: &Event) -> Option<Outcome> {
-        if event.operation == Operation::Delete {
-            return None;
-        }
         if let Some((reason, message)) = &self.refusal {
             return Some(Outcome::Rejected {
                 reason,
@@ -735,7 +742,7 @@ mod tests {
             .sum();
         assert_eq!(count, 2);
         let totals = appliance.ledger.totals().remove(0);
-        assert_eq!((totals.accepted, totals.stored), (11, 11));
+        assert_eq!((totals.accepted, totals.stored), (10, 10));
         assert_eq!(totals.rejected.values().sum::<u64>(), 6);
         appliance.feed.stop();
     }

@@ -27,9 +27,6 @@ def body(response):
 
 
 def search(client, **question):
-    """Version 7 takes the question as one body, later ones take its keys as arguments."""
-    if MAJOR == 7:
-        return body(client.search(index=INDEX, body=question))
     return body(client.search(index=INDEX, **question))
 
 
@@ -45,8 +42,7 @@ def check_handshake(client):
 
 def check_single_documents(client):
     document = {"@timestamp": time_of(0), "message": "one document", "nested": {"b": [1, 2.5, None]}, "level": "info"}
-    keyword = "body" if MAJOR == 7 else "document"
-    reply = body(client.index(index=INDEX, id="one", refresh=True, **{keyword: document}))
+    reply = body(client.index(index=INDEX, id="one", refresh=True, document=document))
     equal(reply["result"], "created", "index")
     equal(bool(client.exists(index=INDEX, id="one")), True, "exists")
     equal(bool(client.exists(index=INDEX, id="none")), False, "exists of nothing")
@@ -54,11 +50,11 @@ def check_single_documents(client):
     equal((found["found"], found["_source"]), (True, document), "get")
 
     document["message"] = "replaced"
-    reply = body(client.index(index=INDEX, id="one", refresh=True, **{keyword: document}))
+    reply = body(client.index(index=INDEX, id="one", refresh=True, document=document))
     equal(reply["result"], "updated", "index again")
     equal(body(client.get(index=INDEX, id="one"))["_source"]["message"], "replaced", "get after replacing")
     try:
-        client.create(index=INDEX, id="one", **{keyword: document})
+        client.create(index=INDEX, id="one", document=document)
         raise AssertionError("create of an id that exists was not refused")
     except elasticsearch.ConflictError:
         pass
@@ -138,6 +134,7 @@ def check_paging(client):
 
 
 def check_count_and_msearch(client):
+    # Version 7 takes these two as bodies only.
     question = {"query": {"term": {"level": "error"}}}
     reply = client.count(index=INDEX, body=question) if MAJOR == 7 else client.count(index=INDEX, **question)
     equal(body(reply)["count"], COUNT // 10, "count")
