@@ -133,7 +133,8 @@ fn write_lines(path: &Path, cycle: u64, written: &Mutex<Vec<String>>, is_over: &
     }
 }
 
-async fn messages(daybook: &Daybook) -> HashMap<String, u32> {
+/// How often each message is stored.
+pub async fn messages(daybook: &Daybook) -> HashMap<String, u32> {
     let refreshed = daybook.post("/_refresh", "application/json", "").await;
     assert_eq!(refreshed.status, 200, "{}", refreshed.text);
     let mut counts = HashMap::new();

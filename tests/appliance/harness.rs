@@ -30,12 +30,16 @@ pub struct Daybook {
 /// A data directory with its settings file and the output of whoever runs on it.
 pub struct Home {
     directory: TempDir,
+    /// Where the data is when it is not beside the settings file.
+    data_dir_elsewhere: Option<PathBuf>,
 }
 
 /// An answer over HTTP.
 pub struct Reply {
     pub status: u16,
     pub text: String,
+    /// The header of this name, in seconds.
+    pub retry_after: Option<u64>,
 }
 
 impl Reply {
@@ -79,11 +83,23 @@ impl Home {
 
     /// A home with more settings behind the usual ones.
     pub fn with_settings(more: &str) -> Home {
-        let home = Home {
-            directory: tempfile::tempdir().unwrap(),
-        };
+        let home = Home::empty();
         home.write_settings(more);
         home
+    }
+
+    /// A home whose data is elsewhere, for instance on a file system of its own.
+    pub fn with_data_dir(data_dir: &Path, more: &str) -> Home {
+        let mut home = Home::with_settings(more);
+        home.data_dir_elsewhere = Some(data_dir.to_owned());
+        home
+    }
+
+    fn empty() -> Home {
+        Home {
+            directory: tempfile::tempdir().unwrap(),
+            data_dir_elsewhere: None,
+        }
     }
 
     pub fn write_settings(&self, more: &str) {
@@ -104,7 +120,8 @@ impl Home {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.directory.path().join("data")
+        let beside = || self.directory.path().join("data");
+        self.data_dir_elsewhere.clone().unwrap_or_else(beside)
     }
 
     pub fn stdout(&self) -> String {
@@ -200,6 +217,34 @@ impl Daybook {
         reply(sent).await
     }
 
+    /// A body that is compressed already.
+    pub async fn post_gzip(&self, path: &str, content_type: &str, body: Vec<u8>) -> Reply {
+        let request = self.client.post(self.url(path)).body(body);
+        let request = request.header("content-type", content_type);
+        reply(request.header("content-encoding", "gzip").send().await).await
+    }
+
+    /// A search, its body as it stands.
+    pub async fn search(&self, target: &str, body: &str) -> Reply {
+        let path = format!("/{target}/_search");
+        self.post(&path, "application/json", body.to_owned()).await
+    }
+
+    /// How many documents a query in Lucene's syntax finds.
+    pub async fn count(&self, target: &str, query: &str) -> u64 {
+        let body = serde_json::json!({ "query": { "query_string": { "query": query } } });
+        let path = format!("/{target}/_count");
+        let reply = self.post(&path, "application/json", body.to_string()).await;
+        assert_eq!(reply.status, 200, "{query}: {}", reply.text);
+        reply.json()["count"].as_u64().unwrap()
+    }
+
+    /// Makes everything accepted findable.
+    pub async fn refresh(&self) {
+        let reply = self.post("/_refresh", "application/json", "").await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -224,10 +269,7 @@ impl Daybook {
     }
 
     fn into_home(mut self) -> Home {
-        let nowhere = Home {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        std::mem::replace(&mut self.home, nowhere)
+        std::mem::replace(&mut self.home, Home::empty())
     }
 }
 
@@ -243,8 +285,10 @@ impl Drop for Daybook {
 
 async fn reply(sent: reqwest::Result<reqwest::Response>) -> Reply {
     let response = sent.unwrap();
+    let retry_after = response.headers().get("retry-after");
     Reply {
         status: response.status().as_u16(),
+        retry_after: retry_after.and_then(|seconds| seconds.to_str().ok()?.parse().ok()),
         text: response.text().await.unwrap(),
     }
 }

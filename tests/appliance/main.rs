@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod disk_full;
+mod freshness;
 mod harness;
+mod hostile;
 mod lifecycle;
+mod searches;
 mod settings;
+mod shape;
 mod writes;
