@@ -112,6 +112,8 @@ impl LeafQuery {
             shard: &self.shard,
             interrupt: &self.interrupt,
         };
+        // A query may have a thousand leaves, each too cheap to look for itself.
+        work.check()?;
         match &*self.prepared {
             Prepared::Words(words) => words.matches(&work),
             Prepared::Equals(equals) => equals.matches(&work),
@@ -151,6 +153,9 @@ impl Work<'_> {
         mut terms: Vec<Term>,
         join: fn(Vec<Box<dyn Query>>) -> BooleanQuery,
     ) -> tantivy::Result<Matches> {
+        // A phrase may say one word a thousand times.
+        terms.sort_unstable();
+        terms.dedup();
         let query =
             |term| -> Box<dyn Query> { Box::new(TermQuery::new(term, IndexRecordOption::Basic)) };
         let whole = match terms.len() {
