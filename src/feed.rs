@@ -86,6 +86,7 @@ impl Worker {
         let mut reader: Option<Box<dyn RecordReader>> = None;
         let mut from = Position::ZERO;
         loop {
+            let end = self.journal.end();
             let next = match &mut reader {
                 Some(reader) => reader.next(IDLE_WAIT),
                 None => match self.journal.reader(from) {
@@ -100,7 +101,11 @@ impl Worker {
             let fed = match next {
                 Ok(Some(record)) => self.feed(record),
                 Ok(None) if is_stopping => break,
-                Ok(None) => Ok(()),
+                Ok(None) => {
+                    // Whatever lay before the end has been read, or is lost.
+                    self.indexer.skip_to(end);
+                    Ok(())
+                }
                 Err(journal::Error::Closed) => break,
                 Err(error) => {
                     self.complain("the journal cannot be read", &error);
@@ -112,19 +117,18 @@ impl Worker {
                 errand(&mut self.indexer);
             }
             let done = fed.and_then(|()| self.indexer.tick());
-            if let Err(error) = done {
-                from = match &error {
-                    indexer::Error::Stalled { rewind_to, .. } => *rewind_to,
-                    // One shard's trouble; the record is fed again, and what the other shards have is skipped.
-                    _ => self.indexer.log_index().progress().added,
-                };
-                self.complain("the index cannot be written", &error);
+            if let Some(resume_from) = self.indexer.take_resume_from() {
+                from = resume_from;
                 reader = None;
+            }
+            if let Err(error) = done {
+                self.complain("the index cannot be written", &error);
                 if is_stopping {
                     // What is missing is in the journal and comes with the next start.
                     break;
                 }
                 std::thread::sleep(STALL_PAUSE);
+                continue;
             }
             if self.released_at.elapsed() >= RELEASE_INTERVAL {
                 self.released_at = Instant::now();

@@ -1,20 +1,16 @@
 //! What can go wrong when files are written, cut by what the caller does next.
 
-use event::Position;
-
 /// An error of the indexer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The shard's writer failed, for instance because the disk is full. Nothing is lost: wait, then feed again
-    /// from `rewind_to`.
-    #[error("cannot write shard {shard}: {message}; trying again from position {rewind_to}")]
+    /// The shard's writer failed, for instance because the disk is full. Nothing is lost: wait, then read the journal
+    /// again from where [`crate::Indexer::take_resume_from`] says.
+    #[error("cannot write shard {shard}: {message}")]
     Stalled {
         /// The shard's name.
         shard: String,
         /// What failed.
         message: String,
-        /// Where the journal must be read again from.
-        rewind_to: Position,
     },
     /// A file is of a format that only a newer Daybook knows. Start that one, or remove the file.
     #[error(

@@ -48,6 +48,13 @@ const WRITER_IDLE_MAX: Duration = Duration::from_secs(300);
 /// How often the books are saved.
 const LEDGER_SAVE_INTERVAL: Duration = Duration::from_secs(2);
 
+/// The kind of the catalog's documents that remember deleted shards.
+const DELETED: &str = "deleted_shard";
+
+/// A deletion is remembered until this many events came after it: more than the journal keeps behind what it released,
+/// which is one segment of at most 64 MiB with events of some bytes.
+const DELETED_KEPT_EVENTS: u64 = 8 * 1024 * 1024;
+
 /// tantivy asks for 15 MB per thread at least.
 const WRITER_THREAD_BYTES_MIN: usize = 15_000_000;
 
@@ -77,6 +84,10 @@ pub struct Indexer {
     shards: HashMap<ShardId, OpenShard>,
     /// Every event before this position has been added.
     added: Position,
+    /// Where the journal must be read again from, because a shard gave up what it had; kept until the feed takes it.
+    resume_from: Option<Position>,
+    /// Deleted shards: what the journal still has of them before these positions must not come back.
+    deleted: HashMap<ShardId, Position>,
     books: Books,
 }
 
@@ -122,6 +133,7 @@ impl Indexer {
             log_index.add_shard(&id);
         }
         filenames::remove_deleted(&data_dir).map_err(Error::io(&logs))?;
+        let deleted = read_deleted(&catalog)?;
         let saved = catalog.saved_ledger()?;
         for (source, counts) in &saved.sources {
             ledger.source(source).restore(counts);
@@ -142,6 +154,8 @@ impl Indexer {
             persister,
             shards: HashMap::new(),
             added: Position::ZERO,
+            resume_from: None,
+            deleted,
             books,
         })
     }
@@ -168,8 +182,7 @@ impl Indexer {
     /// Adds the events of one journal record, whose first stands at `first`.
     ///
     /// # Errors
-    /// `Error::Stalled`: wait, read the journal again from the position it names. Other errors concern one shard, whose
-    /// events of this batch are not stored; the caller reports them.
+    /// A shard cannot be written or opened. Wait, then read the journal again from [`Indexer::take_resume_from`].
     pub fn apply(&mut self, first: Position, batch: &Batch) -> Result<(), Error> {
         let source = self.ledger.source(&batch.source);
         for (at, event) in batch.events.iter().enumerate() {
@@ -178,8 +191,15 @@ impl Indexer {
                 index: event.index.clone(),
                 day: Day::of(event.timestamp),
             };
-            let open = self.open_shard(&id, position)?;
-            if let Err(error) = open.shard.add(event, position, batch.received) {
+            let added = match self.open_shard(&id) {
+                Ok(open) => open.shard.add(event, position, batch.received),
+                Err(error) => {
+                    self.give_up(position);
+                    return Err(error);
+                }
+            };
+            if let Err(error) = added {
+                self.give_up(position);
                 return Err(self.stall(&id, &error.to_string()));
             }
             let is_in_books = event.operation != Operation::Displace;
@@ -196,6 +216,32 @@ impl Indexer {
         }
         self.added = self.added.max(first.plus(batch.events.len() as u64));
         Ok(())
+    }
+
+    /// Where the journal must be read again from, when a shard gave up what it had since this was asked last. Ask after
+    /// every call, also of those that went well: one shard's trouble can come up while another is dealt with.
+    pub fn take_resume_from(&mut self) -> Option<Position> {
+        self.resume_from.take()
+    }
+
+    fn give_up(&mut self, position: Position) {
+        self.added = self.added.min(position);
+        self.resume_from = Some(
+            self.resume_from
+                .map_or(position, |earlier| earlier.min(position)),
+        );
+        self.advance();
+    }
+
+    /// Drops a shard whose files cannot be trusted; it begins again from what is durable.
+    fn drop_shard(&mut self, id: &ShardId, message: String) -> Error {
+        let folder = filenames::shard_folder(&self.settings.data_dir, id);
+        self.shards.remove(id);
+        self.give_up(crate::logs::shard::persisted_position(&folder));
+        Error::Stalled {
+            shard: id.name(),
+            message,
+        }
     }
 
     /// Takes note that the journal has nothing before `position` that was not applied, though no record said so: lost
@@ -265,6 +311,10 @@ impl Indexer {
                 None => break,
             }
         }
+        let until = self.added;
+        self.catalog
+            .change_documents(&[(DELETED, id.name(), Some(until.to_string()))])?;
+        self.deleted.insert(id.clone(), until);
         self.shards.remove(id);
         self.log_index.remove_shard(id);
         let folder = filenames::shard_folder(&self.settings.data_dir, id);
@@ -296,7 +346,7 @@ impl Indexer {
         Ok(self.release_before())
     }
 
-    fn open_shard(&mut self, id: &ShardId, position: Position) -> Result<&mut OpenShard, Error> {
+    fn open_shard(&mut self, id: &ShardId) -> Result<&mut OpenShard, Error> {
         if !self.shards.contains_key(id) {
             if self.shards.len() >= OPEN_WRITERS_MAX {
                 let oldest = self
@@ -315,15 +365,21 @@ impl Indexer {
                     / self.settings.writer_threads)
                     .max(WRITER_THREAD_BYTES_MIN),
             };
+            let floor = self.deleted.get(id).copied().unwrap_or_default();
             let opened = slot.open_for_writing(|| {
-                Shard::open(&self.settings.data_dir, id, &self.ids, writer_settings)
+                Shard::open(
+                    &self.settings.data_dir,
+                    id,
+                    &self.ids,
+                    floor,
+                    writer_settings,
+                )
             });
             let shard = opened.map_err(|error| match error {
                 // A disk that is full today is not tomorrow.
                 Error::Io { path, source } => Error::Stalled {
                     shard: id.name(),
                     message: format!("{path}: {source}"),
-                    rewind_to: position,
                 },
                 other => other,
             })?;
@@ -415,18 +471,8 @@ impl Indexer {
                 Ok(())
             }
             Err(error) => {
-                // After a failed sync the files cannot be trusted: the shard begins again from what is durable.
-                let rewind_to = crate::logs::shard::persisted_position(&filenames::shard_folder(
-                    &self.settings.data_dir,
-                    &done.shard,
-                ));
-                self.shards.remove(&done.shard);
-                self.added = self.added.min(rewind_to);
-                Err(Error::Stalled {
-                    shard: done.shard.name(),
-                    message: error.to_string(),
-                    rewind_to,
-                })
+                // After a failed sync the files cannot be trusted.
+                Err(self.drop_shard(&done.shard, error.to_string()))
             }
         }
     }
@@ -472,32 +518,20 @@ impl Indexer {
                 self.shards.remove(id);
                 Ok(())
             }
-            Err(message) => {
-                let rewind_to = crate::logs::shard::persisted_position(&filenames::shard_folder(
-                    &self.settings.data_dir,
-                    id,
-                ));
-                self.shards.remove(id);
-                self.added = self.added.min(rewind_to);
-                Err(Error::Stalled {
-                    shard: id.name(),
-                    message,
-                    rewind_to,
-                })
-            }
+            Err(message) => Err(self.drop_shard(id, message)),
         }
     }
 
     fn stall(&mut self, id: &ShardId, message: &str) -> Error {
-        let rewind_to = self
+        let added = self.added;
+        let from = self
             .shards
             .get_mut(id)
-            .map_or(self.added, |open| open.shard.go_back());
-        self.added = self.added.min(rewind_to);
+            .map_or(added, |open| open.shard.go_back());
+        self.give_up(from);
         Error::Stalled {
             shard: id.name(),
             message: message.to_owned(),
-            rewind_to,
         }
     }
 
@@ -508,6 +542,29 @@ impl Indexer {
             .filter_map(|open| open.shard.since_visible().first)
             .fold(self.added, Position::min);
         self.log_index.advance(self.added, visible);
+    }
+
+    /// Forgets deletions that the journal has nothing of any more.
+    fn forget_deleted(&mut self) -> Result<(), Error> {
+        let released = self.release_before();
+        let past: Vec<ShardId> = self
+            .deleted
+            .iter()
+            .filter(|(_, until)| **until <= released)
+            .map(|(id, _)| id.clone())
+            .collect();
+        // The journal's last segment is kept whole, so what was released may still be read at the next start: the
+        // deletion is kept one segment's worth longer by waiting until the shard is old news to the books as well.
+        let past: Vec<ShardId> = past
+            .into_iter()
+            .filter(|id| self.added.0 > self.deleted[id].0 + DELETED_KEPT_EVENTS)
+            .collect();
+        for id in past {
+            self.catalog
+                .change_documents(&[(DELETED, id.name(), None)])?;
+            self.deleted.remove(&id);
+        }
+        Ok(())
     }
 
     fn save_books(&mut self) -> Result<(), Error> {
@@ -531,12 +588,31 @@ impl Indexer {
             position: self.books.counted,
             sources: sources.into_iter().collect(),
         };
+        self.forget_deleted()?;
         if self.books.saved.as_ref() != Some(&ledger) {
             self.catalog.save_ledger(&ledger)?;
             self.books.saved = Some(ledger);
         }
         Ok(())
     }
+}
+
+/// The deletions that the catalog remembers.
+fn read_deleted(catalog: &Catalog) -> Result<HashMap<ShardId, Position>, Error> {
+    let mut deleted = HashMap::new();
+    for (name, position) in catalog.documents(DELETED)? {
+        let target = event::WriteTarget::parse(&name).ok();
+        let id = target.and_then(|target| {
+            Some(ShardId {
+                index: target.index,
+                day: target.day?,
+            })
+        });
+        if let (Some(id), Ok(position)) = (id, position.parse()) {
+            deleted.insert(id, Position(position));
+        }
+    }
+    Ok(deleted)
 }
 
 impl OpenShard {

@@ -13,13 +13,13 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use tantivy::Directory;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
 use tantivy::directory::{
-    AntiCallToken, DirectoryLock, FileHandle, Lock, MmapDirectory, TerminatingWrite, WatchCallback,
-    WatchHandle, WritePtr,
+    AntiCallToken, DirectoryLock, FileHandle, Lock, META_LOCK, MmapDirectory, TerminatingWrite,
+    WatchCallback, WatchHandle, WritePtr,
 };
 
 const META: &str = "meta.json";
@@ -39,12 +39,35 @@ struct Inner {
     state: Mutex<State>,
     // One persist at a time; held while files are synced.
     persisting: Mutex<()>,
+    meta_lock: Arc<MetaLock>,
+}
+
+/// Keeps tantivy's garbage collection away while a reader goes from `meta.json` to its files.
+#[derive(Default)]
+struct MetaLock {
+    is_held: Mutex<bool>,
+    released: Condvar,
+}
+
+struct MetaLockGuard(Arc<MetaLock>);
+
+impl Drop for MetaLockGuard {
+    fn drop(&mut self) {
+        *self
+            .0
+            .is_held
+            .lock()
+            .expect("no holder of this lock panics") = false;
+        self.0.released.notify_one();
+    }
 }
 
 #[derive(Default)]
 struct State {
     /// The newest `meta.json`, perhaps not on disk yet.
     meta: Option<Vec<u8>>,
+    /// The payload of the `meta.json` that was on disk at the opening.
+    payload_when_opened: Option<String>,
     /// tantivy's list of its files; never on disk, made anew at each opening.
     managed: Option<Vec<u8>>,
     /// Files written but not synced.
@@ -116,9 +139,9 @@ impl ShardDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let durable = match &meta {
-            Some(bytes) => parse_meta(bytes)?.0,
-            None => NamedFiles::default(),
+        let (durable, payload_when_opened) = match &meta {
+            Some(bytes) => parse_meta(bytes)?,
+            None => Default::default(),
         };
         let mut kept = Vec::new();
         for entry in std::fs::read_dir(path)? {
@@ -133,6 +156,7 @@ impl ShardDirectory {
         let state = State {
             meta,
             managed: Some(managed),
+            payload_when_opened,
             durable,
             ..State::default()
         };
@@ -142,6 +166,7 @@ impl ShardDirectory {
                 reader,
                 state: Mutex::new(state),
                 persisting: Mutex::new(()),
+                meta_lock: Arc::default(),
             }),
         })
     }
@@ -175,7 +200,11 @@ impl ShardDirectory {
         let written = self.write_durably(&meta, &files);
         let mut state = self.state();
         state.becoming_durable = NamedFiles::default();
-        written?;
+        if let Err(error) = written {
+            // The rename may have been done and only its sync have failed: then disk names either set of files.
+            state.durable.segments.extend(named.segments);
+            return Err(error);
+        }
         state.durable = named;
         for file in &files {
             state.unsynced.remove(file);
@@ -192,6 +221,11 @@ impl ShardDirectory {
             is_needed
         });
         Ok(Persisted { payload })
+    }
+
+    /// The payload of the state that was on disk when this was opened.
+    pub fn payload_when_opened(&self) -> Option<String> {
+        self.state().payload_when_opened.clone()
     }
 
     /// The payload of the state on disk.
@@ -360,9 +394,26 @@ impl Directory for ShardDirectory {
         Ok(())
     }
 
-    /// Always granted: the data directory's lock keeps other processes out, and a shard has one writer by design.
-    fn acquire_lock(&self, _lock: &Lock) -> Result<DirectoryLock, LockError> {
-        Ok(DirectoryLock::from(Box::new(())))
+    /// The writer's lock is always granted: the data directory's own keeps other processes out, and a shard has one writer
+    /// by design. The lock on `meta.json` is a real one, between the threads of this process.
+    fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
+        if lock.filepath != META_LOCK.filepath {
+            return Ok(DirectoryLock::from(Box::new(())));
+        }
+        let meta_lock = Arc::clone(&self.inner.meta_lock);
+        let mut is_held = meta_lock
+            .is_held
+            .lock()
+            .expect("no holder of this lock panics");
+        while *is_held {
+            is_held = meta_lock
+                .released
+                .wait(is_held)
+                .expect("no holder of this lock panics");
+        }
+        *is_held = true;
+        drop(is_held);
+        Ok(DirectoryLock::from(Box::new(MetaLockGuard(meta_lock))))
     }
 
     /// Never calls back: readers are renewed by the shard itself after each commit.

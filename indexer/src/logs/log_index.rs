@@ -53,6 +53,8 @@ struct View {
 struct SlotState {
     searched_at: Option<Instant>,
     has_invisible: bool,
+    /// The shard was deleted; set under the lock of `view`, so that nobody opens its folder again through this slot.
+    is_gone: bool,
 }
 
 /// How far the indexer is.
@@ -131,7 +133,7 @@ impl LogIndex {
         };
         for (id, slot) in wanted {
             match self.view(&id, &slot) {
-                Ok(reader) => snapshot.shards.push(reader),
+                Ok(reader) => snapshot.shards.extend(reader),
                 Err(error) => snapshot.failed.push(error),
             }
         }
@@ -157,7 +159,10 @@ impl LogIndex {
                 .collect()
         };
         for (shard, slot) in slots.into_iter().rev() {
-            if self.view(&shard, &slot)?.has_event(id)? {
+            let Some(reader) = self.view(&shard, &slot)? else {
+                continue;
+            };
+            if reader.has_event(id)? {
                 return Ok(Some(shard.day));
             }
         }
@@ -246,10 +251,19 @@ impl LogIndex {
         true
     }
 
-    fn view(&self, id: &ShardId, slot: &Slot) -> Result<ShardReader, ReadError> {
+    /// The newest view of a shard; `None` when it was deleted.
+    fn view(&self, id: &ShardId, slot: &Slot) -> Result<Option<ShardReader>, ReadError> {
         let mut view = slot.view.lock().expect("no holder of this lock panics");
+        if slot
+            .state
+            .lock()
+            .expect("no holder of this lock panics")
+            .is_gone
+        {
+            return Ok(None);
+        }
         if let Some(view) = &*view {
-            return Ok(view.reader.clone());
+            return Ok(Some(view.reader.clone()));
         }
         let error = |message: String| ReadError {
             shard: id.name(),
@@ -262,7 +276,7 @@ impl LogIndex {
             reader: reader.clone(),
             _files: files,
         });
-        Ok(reader)
+        Ok(Some(reader))
     }
 
     fn progress_lock(&self) -> MutexGuard<'_, Progress> {
@@ -290,11 +304,20 @@ impl LogIndex {
     }
 
     pub(crate) fn remove_shard(&self, id: &ShardId) {
-        self.inner
+        let removed = self
+            .inner
             .shards
             .write()
             .expect("no holder of this lock panics")
             .remove(id);
+        if let Some(slot) = removed {
+            let mut view = slot.view.lock().expect("no holder of this lock panics");
+            slot.state
+                .lock()
+                .expect("no holder of this lock panics")
+                .is_gone = true;
+            *view = None;
+        }
     }
 
     /// Answers how many refreshes were asked for; hand it to [`LogIndex::refreshed`] when all is visible.

@@ -158,7 +158,7 @@ impl ShardFiles {
 }
 
 impl Shard {
-    /// Opens a shard for writing.
+    /// Opens a shard for writing. Events before `floor` are not added: an earlier shard of this name was deleted there.
     ///
     /// # Errors
     /// As [`ShardFiles::open`].
@@ -166,10 +166,11 @@ impl Shard {
         data_dir: &Path,
         id: &ShardId,
         ids: &EventIds,
+        floor: Position,
         writer_settings: WriterSettings,
     ) -> Result<Shard, Error> {
         let files = ShardFiles::open(data_dir, id, ids)?;
-        let persisted = persisted_position(&filenames::shard_folder(data_dir, id));
+        let persisted = position_in(files.directory.payload_when_opened().as_deref()).max(floor);
         let builder = DocumentBuilder::new(files.fields);
         Ok(Shard {
             files,
@@ -331,12 +332,19 @@ fn payload_of(position: Position) -> String {
     format!("position={position}")
 }
 
-/// The journal position inside the state on disk: every event before it that belongs to the shard is in it.
+/// The journal position inside the state on disk: every event before it that belongs to the shard is in it. Zero when
+/// it cannot be read, which only means that more of the journal is read again.
 pub fn persisted_position(folder: &Path) -> Position {
-    let payload = ShardDirectory::payload_on_disk(folder).ok().flatten();
-    let number = payload
-        .as_deref()
-        .and_then(|payload| payload.strip_prefix("position=")?.parse().ok());
+    position_in(
+        ShardDirectory::payload_on_disk(folder)
+            .ok()
+            .flatten()
+            .as_deref(),
+    )
+}
+
+fn position_in(payload: Option<&str>) -> Position {
+    let number = payload.and_then(|payload| payload.strip_prefix("position=")?.parse().ok());
     Position(number.unwrap_or_default())
 }
 
