@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,7 @@ impl DiskWatch {
         let watch = Arc::new(self);
         let mut measured_at: Option<Instant> = None;
         let mut used_bytes = 0;
+        let is_retaining = Arc::new(AtomicBool::new(false));
         let mut clock = tokio::time::interval(FREE_INTERVAL);
         loop {
             tokio::select! {
@@ -72,7 +74,7 @@ impl DiskWatch {
                 used_bytes = tokio::task::spawn_blocking(move || folder_bytes(&measuring.data_dir))
                     .await
                     .unwrap_or(used_bytes);
-                watch.send_retention(used_bytes, free.as_ref());
+                watch.send_retention(used_bytes, free.as_ref(), &is_retaining);
             }
             watch
                 .intake
@@ -103,15 +105,23 @@ impl DiskWatch {
         })
     }
 
-    fn send_retention(&self, used_bytes: u64, free: Option<&Free>) {
+    /// Asks the indexer's thread to delete what must go; one request at a time, because each is made for what was measured
+    /// just before.
+    fn send_retention(&self, used_bytes: u64, free: Option<&Free>, is_under_way: &Arc<AtomicBool>) {
+        if is_under_way.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let done = Arc::clone(is_under_way);
         let over_budget = used_bytes.saturating_sub(self.budget_bytes / 100 * NEARLY_USED_PERCENT);
         let over_free = free.map_or(0, |free| (2 * free.reserve).saturating_sub(free.bytes));
         let excess = over_budget.max(over_free);
         let retention = self.retention.load_full();
+        let errand: Errand = Box::new(move |indexer: &mut Indexer| {
+            retain(indexer, &retention, excess);
+            done.store(false, Ordering::Relaxed);
+        });
         // The indexer's thread is gone only when we are stopping.
-        let _ = self.errands.send(Box::new(move |indexer: &mut Indexer| {
-            retain(indexer, &retention, excess)
-        }));
+        let _ = self.errands.send(errand);
     }
 }
 

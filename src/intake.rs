@@ -47,6 +47,8 @@ pub struct Intake {
     ledger: Arc<Ledger>,
     retention: arc_swap::ArcSwap<Retention>,
     table: Arc<Mutex<Table>>,
+    /// Where the journal stood at the start: before all until there can be found, the index cannot say whose id is new.
+    replayed_until: Position,
     /// Indices that exist or are about to, because an event for them was let through at that time.
     indices: Mutex<HashMap<IndexName, Instant>>,
     /// Changes whenever a batch with ids is durable or has failed.
@@ -64,7 +66,7 @@ struct Gate {
 /// Ids on their way.
 #[derive(Default)]
 struct Table {
-    entries: HashMap<(IndexName, Box<str>), Entry>,
+    entries: HashMap<Key, Entry>,
     next_token: u64,
 }
 
@@ -83,9 +85,18 @@ struct Settled {
     batch: Batch,
     /// For each event of the sender's batch: its outcome, or its place in `batch`.
     answers: Vec<Answer>,
-    /// The table's entries that are ours.
-    token: Option<u64>,
+    /// The ids it has reserved.
+    reserved: Option<Reserved>,
 }
+
+/// The ids a batch holds until it is durable or has failed.
+struct Reserved {
+    token: u64,
+    /// Each with the entry it had before.
+    before: Vec<(Key, Option<Entry>)>,
+}
+
+type Key = (IndexName, Box<str>);
 
 enum Answer {
     Refused(Outcome),
@@ -105,6 +116,7 @@ impl Intake {
         ledger: Arc<Ledger>,
         retention: Retention,
     ) -> Intake {
+        let replayed_until = journal.end();
         let existing = log_index.shard_ids().into_iter();
         let indices = Mutex::new(
             existing
@@ -115,6 +127,7 @@ impl Intake {
             journal,
             log_index,
             ledger,
+            replayed_until,
             indices,
             retention: arc_swap::ArcSwap::from_pointee(retention),
             table: Arc::default(),
@@ -142,6 +155,13 @@ impl Intake {
         self.retention.store(Arc::new(retention));
     }
 
+    /// Forgets the ids of a shard that was deleted.
+    pub fn forget_shard(&self, index: &IndexName, day: Day) {
+        lock(&self.table).entries.retain(|key, entry| {
+            entry.durable.is_none() || key.0 != *index || entry.day != Some(day)
+        });
+    }
+
     /// Everything accepted until now can be found when this answers `true`; blocking for up to some seconds.
     pub fn refresh(&self) -> bool {
         self.log_index.refresh(self.journal.end(), REFRESH_WAIT_MAX)
@@ -150,10 +170,10 @@ impl Intake {
     async fn append_batch(&self, batch: Batch) -> Result<Ack, AppendError> {
         self.gate.check()?;
         let source = self.ledger.source(&batch.source);
-        let settled = self.settle(batch).await?;
-        let mut guard = TokenGuard {
+        let mut settled = self.settle(batch).await?;
+        let mut guard = ReservationGuard {
             intake: self,
-            token: settled.token,
+            reserved: settled.reserved.take(),
             durable: None,
         };
         let first = match journal::events::encode(&settled.batch) {
@@ -230,7 +250,9 @@ impl Intake {
                 Arc::clone(&checked),
                 Arc::clone(&self.journal),
             );
+            let replayed_until = self.replayed_until;
             let reserved = tokio::task::spawn_blocking(move || {
+                wait_for_replay(&log_index, replayed_until)?;
                 prune(&table, &log_index, &*journal)?;
                 let mut table = lock(&table);
                 reserve(&mut table, &log_index, &job_batch, &job_checked)
@@ -382,27 +404,36 @@ impl Gate {
 }
 
 /// Ends a batch's hold on its ids, whatever happens to the batch, and wakes those who wait for it.
-struct TokenGuard<'a> {
+struct ReservationGuard<'a> {
     intake: &'a Intake,
-    token: Option<u64>,
+    reserved: Option<Reserved>,
     durable: Option<Position>,
 }
 
-impl Drop for TokenGuard<'_> {
+impl Drop for ReservationGuard<'_> {
     fn drop(&mut self) {
-        let Some(token) = self.token else { return };
+        let Some(Reserved { token, before }) = self.reserved.take() else {
+            return;
+        };
         let mut table = lock(&self.intake.table);
-        match self.durable {
-            Some(end) => {
-                for entry in table
-                    .entries
-                    .values_mut()
-                    .filter(|entry| entry.token == token)
-                {
-                    entry.durable = Some(end);
-                }
+        for (key, entry_before) in before {
+            let is_ours = table
+                .entries
+                .get(&key)
+                .is_some_and(|entry| entry.token == token);
+            if !is_ours {
+                continue;
             }
-            None => table.entries.retain(|_, entry| entry.token != token),
+            match (self.durable, entry_before) {
+                (Some(end), _) => {
+                    if let Some(entry) = table.entries.get_mut(&key) {
+                        entry.durable = Some(end);
+                    }
+                }
+                // What an earlier, durable batch did with the id still holds.
+                (None, Some(entry)) => drop(table.entries.insert(key, entry)),
+                (None, None) => drop(table.entries.remove(&key)),
+            }
         }
         drop(table);
         self.intake.settled.send_modify(|count| *count += 1);
@@ -464,8 +495,21 @@ fn without_ids(mut batch: Batch, checked: Vec<Option<Outcome>>) -> Settled {
     Settled {
         batch,
         answers,
-        token: None,
+        reserved: None,
     }
+}
+
+/// Waits until what an earlier process accepted can be found.
+fn wait_for_replay(log_index: &LogIndex, until: Position) -> Result<(), AppendError> {
+    if log_index.progress().visible >= until || log_index.refresh(until, REFRESH_WAIT_MAX) {
+        return Ok(());
+    }
+    Err(AppendError::Unavailable {
+        message:
+            "the journal is still being read after a restart, so it is not known which ids exist"
+                .to_owned(),
+        retry_after: RetryAfter::ONE_SECOND,
+    })
 }
 
 /// Forgets ids that can be found by now; asks the index to hurry when there are too many.
@@ -515,7 +559,7 @@ fn reserve(
     }
     let token = table.next_token;
     table.next_token += 1;
-    let mut mine: HashMap<(IndexName, Box<str>), Option<Day>> = HashMap::new();
+    let mut mine: HashMap<Key, Option<Day>> = HashMap::new();
     let mut events = Vec::with_capacity(batch.events.len());
     let mut answers = Vec::with_capacity(batch.events.len());
     for (event, refusal) in batch.events.iter().zip(checked) {
@@ -581,15 +625,14 @@ fn reserve(
             }
         }
     }
+    let mut before = Vec::with_capacity(mine.len());
     for (key, day) in mine {
-        table.entries.insert(
-            key,
-            Entry {
-                day,
-                token,
-                durable: None,
-            },
-        );
+        let entry = Entry {
+            day,
+            token,
+            durable: None,
+        };
+        before.push((key.clone(), table.entries.insert(key, entry)));
     }
     let batch = Batch {
         events,
@@ -600,11 +643,11 @@ fn reserve(
     Ok(Ok(Settled {
         batch,
         answers,
-        token: Some(token),
+        reserved: Some(Reserved { token, before }),
     }))
 }
 
-fn key_of(event: &Event) -> Option<(IndexName, Box<str>)> {
+fn key_of(event: &Event) -> Option<Key> {
     event
         .id
         .as_ref()

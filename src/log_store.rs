@@ -20,6 +20,7 @@ pub struct IndexedLogs {
     data_dir: PathBuf,
     // A Sender is not shared between threads as it is.
     errands: Mutex<Sender<Errand>>,
+    deleted: Box<dyn Fn(&ShardId) + Send + Sync>,
 }
 
 impl IndexedLogs {
@@ -29,7 +30,17 @@ impl IndexedLogs {
             log_index,
             data_dir: data_dir.to_owned(),
             errands: Mutex::new(errands),
+            deleted: Box::new(|_| {}),
         }
+    }
+
+    /// Tells `deleted` of every shard that a client has deleted.
+    pub fn on_deletion(
+        mut self,
+        deleted: impl Fn(&ShardId) + Send + Sync + 'static,
+    ) -> IndexedLogs {
+        self.deleted = Box::new(deleted);
+        self
     }
 
     /// One snapshot for all: each costs a walk over every shard there is.
@@ -100,7 +111,10 @@ impl LogStore for IndexedLogs {
                 .is_ok();
             let answer = if sent { outcome.recv().ok() } else { None };
             let message = match answer {
-                Some(Ok(())) => continue,
+                Some(Ok(())) => {
+                    (self.deleted)(shard);
+                    continue;
+                }
                 Some(Err(message)) => message,
                 None => "daybook is stopping".to_owned(),
             };

@@ -125,7 +125,9 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
 
     let push = push_context(context, Arc::clone(&intake) as Arc<dyn Append>);
     let refresh: Arc<dyn Refresh> = Arc::new(IntakeRefresh(Arc::clone(&intake)));
-    let logs = IndexedLogs::new(log_index.clone(), context.directory.path(), errands);
+    let intake_of_deleted = Arc::clone(&intake);
+    let logs = IndexedLogs::new(log_index.clone(), context.directory.path(), errands)
+        .on_deletion(move |shard| intake_of_deleted.forget_shard(&shard.index, shard.day));
     let state = elastic_state(context, logs, &storage.catalog, Arc::clone(&refresh))?;
     let elasticsearch =
         elastic_bulk::routes(bulk_settings(context.settings), push.clone(), refresh)
