@@ -21,7 +21,7 @@ use event::{
     RetryAfter, Timestamp,
 };
 use indexer::Retention;
-use indexer::logs::LogIndex;
+use indexer::logs::{LogIndex, ShardId};
 use journal::{Journal, Kind};
 use tokio::sync::watch;
 
@@ -189,6 +189,7 @@ impl Intake {
             None => Position::ZERO,
         };
         drop(guard);
+        self.announce(&settled.batch.events);
         let mut accepted = 0;
         let mut outcomes = Vec::with_capacity(settled.answers.len());
         for answer in settled.answers {
@@ -225,6 +226,27 @@ impl Intake {
         }
         source.accepted(accepted);
         Ok(Ack { outcomes })
+    }
+
+    fn announce(&self, events: &[Event]) {
+        let mut last: Option<ShardId> = None;
+        for event in events
+            .iter()
+            .filter(|event| event.operation != Operation::Delete)
+        {
+            let day = Day::of(event.timestamp);
+            let is_last = last
+                .as_ref()
+                .is_some_and(|shard| shard.day == day && shard.index == event.index);
+            if !is_last {
+                let shard = ShardId {
+                    index: event.index.clone(),
+                    day,
+                };
+                self.log_index.announce(&shard);
+                last = Some(shard);
+            }
+        }
     }
 
     fn id_of(&self, event: &Event, position: Position) -> Box<str> {

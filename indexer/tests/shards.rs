@@ -104,7 +104,7 @@ fn one_field_of_every_type_is_found_by_every_leaf() {
         &[0],
     );
     check(
-        Leaf::ValuePattern(named("message"), Pattern::Regex("Got.*".into())),
+        Leaf::ValuePattern(named("message.keyword"), Pattern::Regex("Got.*".into())),
         &[0],
     );
     check(

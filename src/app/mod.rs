@@ -132,7 +132,6 @@ impl App {
         }
         // What needs a restart stays as it was started with, so that the next reload compares with the truth.
         self.settings.telemetry.log_level = settings.telemetry.log_level;
-        self.settings.pipelines = settings.pipelines;
         self.settings.indices = settings.indices;
     }
 

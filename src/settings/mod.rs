@@ -210,6 +210,7 @@ impl Settings {
             ("limits", self.limits != new.limits),
             ("journal", self.journal != new.journal),
             ("sources", self.sources != new.sources),
+            ("pipelines", self.pipelines != new.pipelines),
             (
                 "telemetry.log_format",
                 self.telemetry.log_format != new.telemetry.log_format,

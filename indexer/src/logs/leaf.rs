@@ -61,7 +61,8 @@ pub enum Leaf {
     /// A word of the value fits the pattern, case ignored. When the pattern holds characters that separate words,
     /// `*` and `?` stand for anything but white space and the whole must fit between word borders.
     WordPattern(Field, Pattern),
-    /// The whole value fits the pattern, case kept.
+    /// The whole value fits the pattern, case kept. Full texts, which have no column, are asked only under `f.keyword`:
+    /// it means reading every document that has one.
     ValuePattern(Field, Pattern),
     /// The value lies between the bounds. Texts against texts, numbers against numbers, times against times.
     Range(Field, Bound<Scalar>, Bound<Scalar>),

@@ -169,6 +169,19 @@ impl LogIndex {
         Ok(None)
     }
 
+    /// Makes a shard known by name before its first event has reached it: a sender that got its OK may ask for it at once.
+    pub fn announce(&self, id: &ShardId) {
+        let is_known = self
+            .inner
+            .shards
+            .read()
+            .expect("no holder of this lock panics")
+            .contains_key(id);
+        if !is_known {
+            self.add_shard(id);
+        }
+    }
+
     /// How many indices there are.
     pub fn index_count(&self) -> usize {
         let shards = self

@@ -128,7 +128,10 @@ impl Matcher {
     pub(super) fn matches(&self, work: &Work) -> tantivy::Result<Matches> {
         match &self.field {
             Field::Any => self.anywhere(work),
-            Field::Named(name) => self.in_field(work, work.segment.resolve(name)),
+            Field::Named(name) => {
+                let asks_for_keyword = name.ends_with(".keyword");
+                self.in_field(work, work.segment.resolve(name), asks_for_keyword)
+            }
         }
     }
 
@@ -155,7 +158,12 @@ impl Matcher {
         }))
     }
 
-    fn in_field(&self, work: &Work, path: &str) -> tantivy::Result<Matches> {
+    fn in_field(
+        &self,
+        work: &Work,
+        path: &str,
+        asks_for_keyword: bool,
+    ) -> tantivy::Result<Matches> {
         let mut parts = Vec::new();
         for column in work.segment.columns(path)? {
             parts.push(match &column {
@@ -197,7 +205,9 @@ impl Matcher {
                 _ => Matches::None,
             });
         }
-        if work.segment.has_full_text(path) {
+        // A full text is searched by its words; as a whole, which means reading every document, only when asked for.
+        let is_searched = self.target != Target::Value || asks_for_keyword;
+        if is_searched && work.segment.has_full_text(path) {
             parts.push(match self.target {
                 Target::Word => self.documents_with_word(work, Some(path))?,
                 Target::Stretch | Target::Value => {

@@ -221,6 +221,8 @@ impl TextContext<'_> {
                 _ => Filter::None,
             },
             _ if is_keyword(field) => Filter::Leaf(Leaf::ValuePattern(field.clone(), pattern)),
+            // Without a field name it is words that people look for.
+            Field::Any => Filter::Leaf(Leaf::WordPattern(Field::Any, pattern)),
             _ => Filter::any(vec![
                 Filter::Leaf(Leaf::WordPattern(field.clone(), pattern.clone())),
                 Filter::Leaf(Leaf::ValuePattern(field.clone(), pattern)),
