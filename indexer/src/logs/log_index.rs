@@ -213,27 +213,11 @@ impl LogIndex {
     /// Blocking.
     pub fn refresh(&self, until: Position, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        let mut progress = self.progress_lock();
-        while progress.added < until {
-            if progress.is_stopped {
-                return false;
-            }
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                return false;
-            };
-            progress = self
-                .inner
-                .progressed
-                .wait_timeout(progress, left)
-                .expect("no holder of this lock panics")
-                .0;
+        if !self.wait_for(deadline, |progress| progress.added >= until) {
+            return false;
         }
-        if progress.visible >= until {
-            return true;
-        }
-        drop(progress);
         let left = deadline.saturating_duration_since(Instant::now());
-        self.ask_for_refresh(left)
+        self.progress().visible >= until || self.ask_for_refresh(left)
     }
 
     /// How far the indexer is.
@@ -242,16 +226,19 @@ impl LogIndex {
     }
 
     fn ask_for_refresh(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
         let mut progress = self.progress_lock();
         progress.asked += 1;
         let mine = progress.asked;
-        self.inner.progressed.notify_all();
-        while progress.done < mine {
-            if progress.is_stopped {
-                return false;
-            }
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+        drop(progress);
+        self.wait_for(Instant::now() + timeout, |progress| progress.done >= mine)
+    }
+
+    /// Waits until the indexer has come so far; `false` when it stopped or the deadline passed before.
+    fn wait_for(&self, deadline: Instant, is_reached: impl Fn(&Progress) -> bool) -> bool {
+        let mut progress = self.progress_lock();
+        while !is_reached(&progress) {
+            let left = deadline.checked_duration_since(Instant::now());
+            let Some(left) = left.filter(|_| !progress.is_stopped) else {
                 return false;
             };
             progress = self
