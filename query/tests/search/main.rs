@@ -408,3 +408,22 @@ async fn hits_inside_buckets_are_told_like_others() {
     let at = millis("2026-11-23T09:00:09.123Z").to_string();
     assert_eq!(newest(1)["fields"], json!({"@timestamp": [at]}));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_deepest_queries_that_are_taken_are_answered_too() {
+    let mut server = server();
+    let deep = |inner: &str| format!("{}{inner}{}", "(a -".repeat(99), ")".repeat(99));
+    let texts = [
+        ("query_string", deep("timed")),
+        ("simple_query_string", deep(&"a + b | ".repeat(50))),
+    ];
+    for (language, text) in texts {
+        let mut query = json!({ language: { "query": text } });
+        // The reader of JSON takes no deeper ones.
+        for _ in 0..40 {
+            query = json!({"bool": {"should": [query, {"term": {"host": "a"}}]}});
+        }
+        let reply = server.search("logs", json!({"query": query})).await;
+        assert_eq!(reply["_shards"]["failed"], 0, "{language} {reply}");
+    }
+}

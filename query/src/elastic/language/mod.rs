@@ -1,5 +1,6 @@
 //! The language of requests: query DSL, query_string, dates. Turns text and JSON into filters.
 
+mod bounds;
 pub mod date_format;
 pub mod date_math;
 pub mod dsl;

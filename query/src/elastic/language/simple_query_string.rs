@@ -1,10 +1,12 @@
-//! `simple_query_string`: a small language for search fields that never fails; what makes no sense is left out.
+//! `simple_query_string`: a small language for search fields that fails only when it asks for too much; what makes no
+//! sense is left out.
 
 use indexer::logs::Pattern;
 
 use super::QueryError;
+use super::bounds::{self, ALTERNATIONS_MAX};
 use super::query_string::{Operator, fuzzy_edits};
-use super::text::{Fields, TextContext, escape_wildcard};
+use super::text::{Fields, TextContext, escape_wildcard, split_words};
 use crate::logs::filter::Filter;
 
 /// Parentheses nest this deep at most; deeper ones are skipped.
@@ -27,12 +29,14 @@ impl SimpleQueryString<'_> {
     /// The filter that `query` means; a text without terms matches nothing.
     ///
     /// # Errors
-    /// A field is `@timestamp` and a term is no date.
+    /// A field is `@timestamp` and a term is no date, or the text asks for too much.
     pub fn parse(&self, query: &str) -> Result<Filter, QueryError> {
         let mut reader = Reader {
             language: self,
             rest: query,
             depth: 0,
+            term_count: 0,
+            alternation_count: 0,
         };
         let found = reader.terms()?;
         Ok(found.unwrap_or(Filter::None))
@@ -43,12 +47,15 @@ struct Reader<'a> {
     language: &'a SimpleQueryString<'a>,
     rest: &'a str,
     depth: usize,
+    term_count: usize,
+    alternation_count: usize,
 }
 
 impl Reader<'_> {
     /// Up to the end or a closing parenthesis. Operators associate to the left: `a + b | c` is `(a + b) | c`.
     fn terms(&mut self) -> Result<Option<Filter>, QueryError> {
         let mut found: Option<Filter> = None;
+        let mut joined_by = None;
         let mut operator = self.language.default_operator;
         let mut is_negated = false;
         while let Some(c) = self.peek() {
@@ -89,7 +96,13 @@ impl Reader<'_> {
                 let term = if is_negated { term.negate() } else { term };
                 found = Some(match found {
                     None => term,
-                    Some(before) => join(before, operator, term),
+                    Some(before) => {
+                        if joined_by.is_some_and(|last| last != operator) {
+                            self.count_alternation()?;
+                        }
+                        joined_by = Some(operator);
+                        join(before, operator, term)
+                    }
                 });
             }
             is_negated = false;
@@ -130,6 +143,10 @@ impl Reader<'_> {
         if phrase.trim().is_empty() {
             return Ok(None);
         }
+        self.count_terms(match has_slop {
+            true => split_words(&phrase).count().max(1),
+            false => 1,
+        })?;
         let text = &self.language.text;
         let filter = self.language.fields.ask(&mut |field| match has_slop {
             true => text.words_near(field, &phrase),
@@ -168,6 +185,7 @@ impl Reader<'_> {
             }
             return Ok(None);
         }
+        self.count_terms(1)?;
         let text = &self.language.text;
         let filter = self
             .language
@@ -184,6 +202,22 @@ impl Reader<'_> {
                 (false, None) => text.words(field, &word),
             })?;
         Ok(Some(filter))
+    }
+
+    /// Each change of the operator makes one more level, because `a + b | c` is `(a + b) | c`.
+    fn count_alternation(&mut self) -> Result<(), QueryError> {
+        self.alternation_count += 1;
+        if self.alternation_count > ALTERNATIONS_MAX {
+            return Err(too_much(format!(
+                "+ and | alternate more than {ALTERNATIONS_MAX} times; use parentheses"
+            )));
+        }
+        Ok(())
+    }
+
+    fn count_terms(&mut self, count: usize) -> Result<(), QueryError> {
+        self.term_count += count;
+        bounds::check(self.term_count, &self.language.fields).map_err(too_much)
     }
 
     fn ends_here(&self) -> bool {
@@ -229,6 +263,12 @@ fn join(before: Filter, operator: Operator, term: Filter) -> Filter {
     }
 }
 
+fn too_much(problem: String) -> QueryError {
+    QueryError::Value(format!(
+        "[simple_query_string] asks for too much: {problem}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::date_format::DateFormat;
@@ -239,10 +279,14 @@ mod tests {
     use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
-    fn formula(query: &str, default_operator: Operator) -> String {
+    fn parse_on(
+        fields: Fields,
+        query: &str,
+        default_operator: Operator,
+    ) -> Result<Filter, QueryError> {
         let format = DateFormat::default_format();
         let language = SimpleQueryString {
-            fields: Fields::Any,
+            fields,
             default_operator,
             has_operators: true,
             text: TextContext {
@@ -254,7 +298,11 @@ mod tests {
                 has_date_format: false,
             },
         };
-        draw(&language.parse(query).unwrap())
+        language.parse(query)
+    }
+
+    fn formula(query: &str, default_operator: Operator) -> String {
+        draw(&parse_on(Fields::Any, query, default_operator).unwrap())
     }
 
     #[test]
@@ -288,6 +336,26 @@ mod tests {
             formula("a b | c", Operator::And),
             "((w(*,a) & w(*,b)) | w(*,c))"
         );
+    }
+
+    #[test]
+    fn a_text_that_nests_or_asks_without_bound_is_refused() {
+        let many_fields = Fields::parse(["a", "b"].repeat(5_000));
+        for (fields, query, problem) in [
+            (Fields::Any, "a + b | ".repeat(50_000), "parentheses"),
+            (Fields::Any, "a ".repeat(50_000), "terms"),
+            (
+                Fields::Any,
+                format!("\"{}\"~2", "a ".repeat(50_000)),
+                "terms",
+            ),
+            (many_fields, "a ".repeat(100), "fields"),
+        ] {
+            let error = parse_on(fields, &query, Operator::Or).unwrap_err();
+            assert!(error.to_string().contains(problem), "{error:.200}");
+        }
+        assert!(parse_on(Fields::Any, &"a ".repeat(10_000), Operator::Or).is_ok());
+        assert!(parse_on(Fields::Any, &"(a + b) ".repeat(5_000), Operator::Or).is_ok());
     }
 
     proptest! {

@@ -74,6 +74,14 @@ impl Fields {
         }
     }
 
+    /// How many conditions one condition becomes when it is asked of these fields.
+    pub fn count(&self) -> usize {
+        match self {
+            Fields::Any => 1,
+            Fields::Named(paths) => paths.len(),
+        }
+    }
+
     /// The condition, asked of these fields.
     ///
     /// # Errors

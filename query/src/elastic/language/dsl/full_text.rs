@@ -3,6 +3,7 @@
 use indexer::logs::{Field, Pattern};
 use serde_json::{Map, Value};
 
+use super::super::bounds;
 use super::super::lenient;
 use super::super::minimum::MinimumShouldMatch;
 use super::super::query_string::{Operator, QueryString, fuzzy_edits};
@@ -58,7 +59,9 @@ impl Request<'_> {
         let (query, options) = self.value_of(body, &["query"])?;
         let dates = DateOptions::read(options)?;
         let words = self.words(query, options, kind, &dates)?;
-        Fields::exact(field).ask(&mut |field| words.on(field))
+        let fields = Fields::exact(field);
+        self.check_size(&words, &fields)?;
+        fields.ask(&mut |field| words.on(field))
     }
 
     pub(super) fn multi_match(&self) -> Result<Filter, QueryError> {
@@ -68,6 +71,7 @@ impl Request<'_> {
         let kind = Kind::Separate;
         let words = self.words(query, Some(options), kind, &dates)?;
         let fields = self.fields(options)?;
+        self.check_size(&words, &fields)?;
         let is_across = options.get("type").and_then(Value::as_str) == Some("cross_fields");
         if is_across {
             return words
@@ -110,6 +114,13 @@ impl Request<'_> {
             fuzziness,
             slop: option("slop").and_then(lenient::integer).unwrap_or(0),
             matches_all_without_words: zero_terms == Some("all"),
+        })
+    }
+
+    fn check_size(&self, words: &Words<'_>, fields: &Fields) -> Result<(), QueryError> {
+        let term_count = split_words(&words.query).count();
+        bounds::check(term_count, fields).map_err(|problem| {
+            QueryError::Value(format!("[{}] asks for too much: {problem}", self.name))
         })
     }
 

@@ -270,6 +270,22 @@ fn mistakes_are_worded_as_elasticsearch_does() {
     }
 }
 
+#[test]
+fn words_without_bound_are_refused() {
+    let long = "a ".repeat(50_000);
+    for query in [
+        format!(r#"{{"match":{{"m":"{long}"}}}}"#),
+        format!(r#"{{"multi_match":{{"query":"{long}"}}}}"#),
+        format!(
+            r#"{{"multi_match":{{"query":"a b c","fields":[{}"x"]}}}}"#,
+            r#""f","#.repeat(50_000)
+        ),
+    ] {
+        let error = parse_text(&query).unwrap_err();
+        assert!(error.to_string().contains("too much"), "{error:.200}");
+    }
+}
+
 proptest! {
     /// Any JSON under any query type is understood or refused.
     #[test]

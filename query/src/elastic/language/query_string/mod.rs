@@ -12,9 +12,10 @@ use std::ops::Bound;
 use indexer::logs::{Field, Pattern};
 
 use super::QueryError;
+use super::bounds;
 use super::lucene_regex;
 use super::minimum::MinimumShouldMatch;
-use super::text::{FieldPath, Fields, RangeValue, TextContext, exists, exists_path};
+use super::text::{FieldPath, Fields, RangeValue, TextContext, exists, exists_path, split_words};
 use crate::logs::filter::Filter;
 use ast::{Clause, Conjunction, Modifier, Node, Term};
 
@@ -62,12 +63,25 @@ impl QueryString<'_> {
         if clauses.is_empty() {
             return Ok(Filter::None);
         }
+        bounds::check(self.term_count(&clauses), &self.default_fields).map_err(syntax)?;
         self.group(&clauses, self.minimum_should_match)
             .map_err(|error| match error {
                 QueryError::Value(problem) => syntax(problem),
                 QueryError::Date(error) => syntax(error.to_string()),
                 other => other,
             })
+    }
+
+    /// Terms as [`bounds`] counts them: words that only have to be near each other are terms of their own.
+    fn term_count(&self, clauses: &[Clause]) -> usize {
+        let count = |clause: &Clause| match &clause.node {
+            Node::Group(clauses) => self.term_count(clauses),
+            Node::Term(_, Term::Phrase(text, slop)) if slop.unwrap_or(self.phrase_slop) > 0 => {
+                split_words(text).count().max(1)
+            }
+            Node::Term(..) => 1,
+        };
+        clauses.iter().map(count).sum()
     }
 
     fn group(

@@ -5,13 +5,11 @@
 
 use std::ops::Bound;
 
+use super::super::bounds::{REGEXES_MAX, TERMS_MAX};
 use super::ast::{Clause, Conjunction, Modifier, Node, Term};
 
 /// Parentheses nest this deep at most, so that no text overflows the stack.
 const DEPTH_MAX: usize = 100;
-
-/// How many terms one query may have: bounds the work one text can ask for.
-const TERMS_MAX: usize = 16_384;
 
 /// Parses a whole text.
 ///
@@ -23,6 +21,7 @@ pub fn parse(text: &str) -> Result<Vec<Clause>, String> {
         at: 0,
         depth: 0,
         term_count: 0,
+        regex_count: 0,
     };
     let clauses = parser.clauses(None)?;
     match parser.peek() {
@@ -36,6 +35,7 @@ struct Parser<'a> {
     at: usize,
     depth: usize,
     term_count: usize,
+    regex_count: usize,
 }
 
 /// A run of term characters, read.
@@ -300,6 +300,12 @@ impl Parser<'_> {
     }
 
     fn regex(&mut self) -> Result<Term, String> {
+        self.regex_count += 1;
+        if self.regex_count > REGEXES_MAX {
+            return Err(format!(
+                "more than {REGEXES_MAX} regular expressions; join some with |"
+            ));
+        }
         let start = self.at;
         self.take('/');
         let mut regex = String::new();

@@ -246,6 +246,31 @@ fn mistakes_name_the_query_and_the_place() {
 }
 
 #[test]
+fn a_text_that_asks_without_bound_is_refused() {
+    let many_fields = Fields::parse(["a", "b"].repeat(5_000));
+    for (fields, query, problem) in [
+        (
+            Fields::Any,
+            "/\\w{20}/ ".repeat(10_000),
+            "regular expressions",
+        ),
+        (Fields::Any, "a ".repeat(50_000), "terms"),
+        (
+            Fields::Any,
+            format!("\"{}\"~2", "a ".repeat(50_000)),
+            "terms",
+        ),
+        (many_fields, "a ".repeat(100), "fields"),
+    ] {
+        let error = parse_with(&query, Operator::Or, fields, &TimeZone::UTC).unwrap_err();
+        let QueryError::Syntax { problem: told, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(told.contains(problem), "{told:.200}");
+    }
+}
+
+#[test]
 fn fuzziness_is_bounded_by_length_and_by_two() {
     let cases = [
         ("ab", None, 0),
