@@ -22,6 +22,11 @@ const RECORDS_MAX: usize = 262_144;
 /// record, so that a small request could become a huge one.
 const GROWTH_MAX: usize = 2;
 
+/// How many times the request's own limit may be written and thrown away again, because what was written of a record
+/// was too large. Honest records stay below: halving the strings of one takes some ten tries, each as long as an event
+/// may be. It is there for many small records behind a resource that is too large for an event.
+const DISCARDED_MAX: usize = 16;
+
 /// A record this far ahead of its arrival is not believed: the sender's clock is wrong.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -102,6 +107,7 @@ pub struct Writer<'a> {
     scope_text: Vec<u8>,
     text: Vec<u8>,
     written: Vec<(Range<usize>, Timestamp)>,
+    discarded_bytes: usize,
     documents: Documents,
 }
 
@@ -145,6 +151,7 @@ impl<'a> Writer<'a> {
             scope_text: Vec::new(),
             text: Vec::new(),
             written: Vec::new(),
+            discarded_bytes: 0,
             documents: Documents::default(),
         }
     }
@@ -232,6 +239,14 @@ impl<'a> Writer<'a> {
                 self.terms.event_bytes_max
             ));
         }
+        let discarded_bytes_max = self.terms.request_bytes_max.saturating_mul(DISCARDED_MAX);
+        if self.discarded_bytes > discarded_bytes_max {
+            return Err(ReadError::TooMuch(format!(
+                "too many of the request's records are with their resources larger than the {} bytes of limits.event, \
+                 send less in each record",
+                self.terms.event_bytes_max
+            )));
+        }
         let documents_bytes_max = self
             .terms
             .request_bytes_max
@@ -261,6 +276,7 @@ impl<'a> Writer<'a> {
                 self.documents.truncated_count += u64::from(is_truncated);
                 return true;
             }
+            self.discarded_bytes = self.discarded_bytes.saturating_add(self.text.len() - begin);
             self.text.truncate(begin);
             string_bytes_max = string_bytes_max.min(self.terms.event_bytes_max) / 2;
             if string_bytes_max < CUT_STRING_BYTES_MIN {
@@ -281,6 +297,7 @@ impl<'a> Writer<'a> {
         let mut text = JsonText {
             out: &mut self.text,
             string_bytes_max,
+            name_bytes_max: usize::MAX,
             depth_max: DEPTH_MAX,
             full_at,
         };
@@ -318,6 +335,9 @@ impl<'a> Writer<'a> {
                     .extend_from_slice(&self.resource_text[range.clone()]),
                 (false, true) => push_attribute(&mut text, "", attribute),
                 (true, _) => push_attribute(&mut text, "resource.", attribute),
+            }
+            if text.is_full() {
+                return;
             }
         }
         for attribute in &record.attributes {
@@ -367,6 +387,7 @@ fn uncut(out: &mut Vec<u8>) -> JsonText<'_> {
     JsonText {
         out,
         string_bytes_max: usize::MAX,
+        name_bytes_max: usize::MAX,
         depth_max: DEPTH_MAX,
         full_at: usize::MAX,
     }
@@ -739,6 +760,28 @@ mod tests {
         assert!(
             ahead.contains("\"event.created\":\"2026-11-24T11:00:00.000Z\""),
             "{ahead}"
+        );
+    }
+
+    #[test]
+    fn a_resource_too_large_for_an_event_is_not_tried_on_every_record() {
+        let keys: Vec<String> = (0..200).map(|n| format!("key-{n:060}")).collect();
+        let resource = keys.iter().map(|key| attribute(key, text(key))).collect();
+        let mut writer = Writer::new(Terms {
+            request_bytes_max: 1 << 16,
+            ..terms(10_000)
+        });
+        writer.take(Part::Resource(resource)).unwrap();
+        let mut taken = 0;
+        let refused = (0..RECORDS_MAX).find_map(|_| {
+            taken += 1;
+            writer.take(Part::Record(Ok(Record::default()))).err()
+        });
+        assert!(matches!(refused, Some(ReadError::TooMuch(_))));
+        assert!(
+            taken < 100,
+            "{taken} records of a request of {} KiB",
+            1 << 6
         );
     }
 

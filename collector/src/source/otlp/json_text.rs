@@ -9,12 +9,17 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::record::{Attribute, Value};
 
+/// The most bytes of one character.
+const UTF8_BYTES_MAX: usize = 4;
+
 /// Writes JSON text to the end of a buffer.
 pub struct JsonText<'o> {
     /// Where the text goes.
     pub out: &'o mut Vec<u8>,
     /// The most bytes of one string value before escaping; longer ones are cut at a character's border.
     pub string_bytes_max: usize,
+    /// The most bytes of a key inside of a value.
+    pub name_bytes_max: usize,
     /// How deep values are written as JSON. What lies deeper is written as the text of its JSON, in a string.
     pub depth_max: usize,
     /// When `out` is longer than this, nobody wants the rest: writing may stop anywhere.
@@ -54,7 +59,7 @@ impl JsonText<'_> {
             }
             Value::List(values) if depth < self.depth_max => self.list(values, depth),
             Value::Map(attributes) if depth < self.depth_max => self.map(attributes, depth),
-            other => self.string(&text_of(other)),
+            other => self.string(&text_up_to(other, self.string_bytes_max)),
         }
     }
 
@@ -78,7 +83,8 @@ impl JsonText<'_> {
             if at > 0 {
                 self.out.push(b',');
             }
-            self.name(&attribute.key);
+            let end = attribute.key.floor_char_boundary(self.name_bytes_max);
+            self.name(&attribute.key[..end]);
             self.out.push(b':');
             self.value(&attribute.value, depth + 1);
             if self.is_full() {
@@ -92,20 +98,29 @@ impl JsonText<'_> {
 /// A value as a reader of text wants it: strings as they are, bytes as base64, everything else as JSON. What JSON
 /// has no number for is called as in protobuf's JSON.
 pub fn text_of<'v>(value: &'v Value<'_>) -> Cow<'v, str> {
+    text_up_to(value, usize::MAX)
+}
+
+/// As [`text_of`], for one who takes `bytes_max` of it: what lies behind them need not be right or there.
+fn text_up_to<'v>(value: &'v Value<'_>, bytes_max: usize) -> Cow<'v, str> {
     match value {
         Value::Text(text) => Cow::Borrowed(text),
-        Value::Bytes(bytes) => Cow::Owned(STANDARD.encode(bytes)),
+        // Base64 only grows.
+        Value::Bytes(bytes) => Cow::Owned(STANDARD.encode(&bytes[..bytes.len().min(bytes_max)])),
         Value::Double(value) if value.is_nan() => Cow::Borrowed("NaN"),
         Value::Double(f64::INFINITY) => Cow::Borrowed("Infinity"),
         Value::Double(f64::NEG_INFINITY) => Cow::Borrowed("-Infinity"),
         other => {
+            // A cut moves back to the border of a character.
+            let bytes_max = bytes_max.saturating_add(UTF8_BYTES_MAX);
             let mut out = Vec::new();
             let mut text = JsonText {
                 out: &mut out,
-                string_bytes_max: usize::MAX,
+                string_bytes_max: bytes_max,
+                name_bytes_max: bytes_max,
                 // The readers have bounded the depth already.
                 depth_max: usize::MAX,
-                full_at: usize::MAX,
+                full_at: bytes_max,
             };
             text.value(other, 0);
             Cow::Owned(String::from_utf8(out).expect("JSON is written from strings and ASCII"))
@@ -122,6 +137,7 @@ mod tests {
         let mut text = JsonText {
             out: &mut out,
             string_bytes_max,
+            name_bytes_max: usize::MAX,
             depth_max,
             full_at: usize::MAX,
         };
@@ -167,5 +183,25 @@ mod tests {
         assert_eq!(written(&Value::Text("aéb".into()), 2, 32), "\"a\"");
         let deep = Value::List(vec![Value::List(vec![Value::Text("x".into())])]);
         assert_eq!(written(&deep, 100, 1), "[\"[\\\"x\\\"]\"]");
+        let bytes = Value::Bytes(vec![0xff; 1000].into());
+        assert_eq!(written(&bytes, 7, 32), "\"///////\"");
+        // Nothing of what is cut away makes a difference to what is kept.
+        let map = Value::Map(vec![
+            Attribute {
+                key: "kéy".repeat(9).into(),
+                value: Value::Bytes(vec![7; 50].into()),
+            },
+            Attribute {
+                key: "b".into(),
+                value: Value::List(vec![Value::Text("\"é\n".repeat(20).into()), Value::Null]),
+            },
+        ]);
+        let whole = text_of(&map);
+        for bytes_max in 0..whole.len() + 2 {
+            let end = whole.floor_char_boundary(bytes_max);
+            let part = written(&map, bytes_max, 0);
+            let part: String = serde_json::from_str(&part).unwrap();
+            assert_eq!(part, whole[..end], "{bytes_max}");
+        }
     }
 }
