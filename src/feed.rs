@@ -3,6 +3,7 @@
 //! The journal's reader is the only way: at full speed, after a restart and after a failure of the indexer alike. So
 //! there is one path to test, and memory stays the same however far the indexer is behind.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -45,7 +46,7 @@ struct Worker {
 }
 
 impl Feed {
-    /// Starts the thread. It runs `errands` between batches.
+    /// Starts the thread. It runs `errands` between batches. Should it end by a mistake of ours, it calls `died`.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -54,6 +55,7 @@ impl Feed {
         indexer: Indexer,
         checkpoints: Arc<Mutex<CheckpointStore>>,
         errands: std::sync::mpsc::Receiver<Errand>,
+        died: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Feed> {
         let stop = Arc::new(AtomicBool::new(false));
         let worker = Worker {
@@ -69,7 +71,11 @@ impl Feed {
         let thread = std::thread::Builder::new()
             .name("indexer".into())
             .stack_size(16 * 1024 * 1024)
-            .spawn(move || worker.run())?;
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+                    died();
+                }
+            })?;
         Ok(Feed { thread, stop })
     }
 
@@ -104,6 +110,7 @@ impl Worker {
                 Ok(None) => {
                     // Whatever lay before the end has been read, or is lost.
                     self.indexer.skip_to(end);
+                    self.indexer.caught_up();
                     Ok(())
                 }
                 Err(journal::Error::Closed) => break,
@@ -162,7 +169,7 @@ impl Worker {
                 Err(error) => {
                     let events = record.count;
                     tracing::error!(%error, position = %record.first, events, "a journal record cannot be read; its events are lost");
-                    self.indexer.skip_to(end);
+                    self.indexer.lose(record.count, end);
                     Ok(())
                 }
             },

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use event::{
     Ack, Append, AppendError, Batch, Day, Event, IndexName, Ledger, Operation, Outcome, Position,
     RetryAfter, Timestamp,
@@ -24,6 +25,8 @@ use indexer::Retention;
 use indexer::logs::{LogIndex, ShardId};
 use journal::{Journal, Kind};
 use tokio::sync::watch;
+
+use crate::pending::PendingIds;
 
 /// Ids on their way above which what can be found already is forgotten.
 const TABLE_LEN_PRUNED: usize = 64 * 1024;
@@ -45,10 +48,10 @@ pub struct Intake {
     journal: Arc<dyn Journal>,
     log_index: LogIndex,
     ledger: Arc<Ledger>,
-    retention: arc_swap::ArcSwap<Retention>,
+    retention: ArcSwap<Retention>,
     table: Arc<Mutex<Table>>,
-    /// Where the journal stood at the start: before all until there can be found, the index cannot say whose id is new.
-    replayed_until: Position,
+    /// Ids that an earlier process accepted, until the index has read them: before, it cannot say whether they exist.
+    pending: ArcSwapOption<PendingIds>,
     /// Indices that exist or are about to, because an event for them was let through at that time.
     indices: Mutex<HashMap<IndexName, Instant>>,
     /// Changes whenever a batch with ids is durable or has failed.
@@ -115,8 +118,8 @@ impl Intake {
         log_index: LogIndex,
         ledger: Arc<Ledger>,
         retention: Retention,
+        pending: PendingIds,
     ) -> Intake {
-        let replayed_until = journal.end();
         let existing = log_index.shard_ids().into_iter();
         let indices = Mutex::new(
             existing
@@ -127,9 +130,9 @@ impl Intake {
             journal,
             log_index,
             ledger,
-            replayed_until,
+            pending: ArcSwapOption::from_pointee(pending),
             indices,
-            retention: arc_swap::ArcSwap::from_pointee(retention),
+            retention: ArcSwap::from_pointee(retention),
             table: Arc::default(),
             settled: watch::Sender::new(0),
             gate: Gate::default(),
@@ -272,12 +275,16 @@ impl Intake {
                 Arc::clone(&checked),
                 Arc::clone(&self.journal),
             );
-            let replayed_until = self.replayed_until;
+            let pending = self.still_pending();
             let reserved = tokio::task::spawn_blocking(move || {
-                wait_for_replay(&log_index, replayed_until)?;
+                let known_until = wait_until_known(&log_index, pending.as_deref(), &job_batch)?;
                 prune(&table, &log_index, &*journal)?;
                 let mut table = lock(&table);
-                reserve(&mut table, &log_index, &job_batch, &job_checked)
+                let index = Known {
+                    log_index: &log_index,
+                    until: known_until,
+                };
+                reserve(&mut table, &index, &job_batch, &job_checked)
             });
             match reserved.await {
                 Ok(Ok(Ok(done))) => return Ok(done),
@@ -294,6 +301,16 @@ impl Intake {
                 }
             }
         }
+    }
+
+    /// The ids of an earlier process that the index may not know yet; forgotten once it does.
+    fn still_pending(&self) -> Option<Arc<PendingIds>> {
+        let pending = self.pending.load_full()?;
+        if self.log_index.progress().visible >= pending.until() {
+            self.pending.store(None);
+            return None;
+        }
+        Some(pending)
     }
 
     /// What can be refused without looking at ids; `None` for what cannot.
@@ -521,17 +538,53 @@ fn without_ids(mut batch: Batch, checked: Vec<Option<Outcome>>) -> Settled {
     }
 }
 
-/// Waits until what an earlier process accepted can be found.
-fn wait_for_replay(log_index: &LogIndex, until: Position) -> Result<(), AppendError> {
-    if log_index.progress().visible >= until || log_index.refresh(until, REFRESH_WAIT_MAX) {
-        return Ok(());
+/// The index, while it can say which ids exist.
+struct Known<'a> {
+    log_index: &'a LogIndex,
+    /// What must be visible for that.
+    until: Position,
+}
+
+impl Known<'_> {
+    fn check(&self) -> Result<(), AppendError> {
+        match self.log_index.progress().visible >= self.until {
+            true => Ok(()),
+            false => Err(AppendError::Unavailable {
+                message: "the index is still reading the journal, so it is not known whether these ids exist"
+                    .to_owned(),
+                retry_after: RetryAfter::ONE_SECOND,
+            }),
+        }
     }
-    Err(AppendError::Unavailable {
-        message:
-            "the journal is still being read after a restart, so it is not known which ids exist"
-                .to_owned(),
-        retry_after: RetryAfter::ONE_SECOND,
-    })
+
+    fn find(&self, key: &Key) -> Result<Option<Day>, AppendError> {
+        let found = self.log_index.find_event(&key.0, &key.1);
+        found.map_err(|error| AppendError::Unavailable {
+            message: error.to_string(),
+            retry_after: RetryAfter::ONE_SECOND,
+        })
+    }
+}
+
+/// Waits until the index can say of a batch's ids whether they exist. Not so while it reads an id again: after a
+/// restart, and after files could not be synced. Answers what must be visible for that.
+fn wait_until_known(
+    log_index: &LogIndex,
+    pending: Option<&PendingIds>,
+    batch: &Batch,
+) -> Result<Position, AppendError> {
+    let mut until = log_index.progress().furthest;
+    if let Some(pending) = pending {
+        let mut keys = batch.events.iter().filter_map(key_of);
+        if keys.any(|(index, id)| pending.may_have(&index, &id)) {
+            until = until.max(pending.until());
+        }
+    }
+    if log_index.progress().visible < until {
+        log_index.refresh(until, REFRESH_WAIT_MAX);
+    }
+    let known = Known { log_index, until };
+    known.check().map(|()| until)
 }
 
 /// Forgets ids that can be found by now; asks the index to hurry when there are too many.
@@ -566,7 +619,7 @@ fn prune(
 
 fn reserve(
     table: &mut Table,
-    log_index: &LogIndex,
+    index: &Known<'_>,
     batch: &Batch,
     checked: &[Option<Outcome>],
 ) -> Result<Result<Settled, Busy>, AppendError> {
@@ -597,17 +650,11 @@ fn reserve(
             });
             continue;
         };
-        let there =
-            match (mine.get(&key), table.entries.get(&key)) {
-                (Some(day), _) => *day,
-                (None, Some(entry)) => entry.day,
-                (None, None) => log_index.find_event(&key.0, &key.1).map_err(|error| {
-                    AppendError::Unavailable {
-                        message: error.to_string(),
-                        retry_after: RetryAfter::ONE_SECOND,
-                    }
-                })?,
-            };
+        let there = match (mine.get(&key), table.entries.get(&key)) {
+            (Some(day), _) => *day,
+            (None, Some(entry)) => entry.day,
+            (None, None) => index.find(&key)?,
+        };
         let day = Day::of(event.timestamp);
         match (event.operation, there) {
             (Operation::Create, Some(_)) => answers.push(Answer::Refused(Outcome::Conflict)),
@@ -647,6 +694,8 @@ fn reserve(
             }
         }
     }
+    // It may have gone back while it was asked.
+    index.check()?;
     let mut before = Vec::with_capacity(mine.len());
     for (key, day) in mine {
         let entry = Entry {
@@ -715,14 +764,23 @@ mod tests {
             default: 30 * DAY,
             rules: Vec::new(),
         };
-        let checkpoints = CheckpointStore::open(&dir.path().join("file_checkpoints")).unwrap();
+        let mut checkpoints = CheckpointStore::open(&dir.path().join("file_checkpoints")).unwrap();
+        let pending = PendingIds::read(&*journal, &mut checkpoints).unwrap();
         let checkpoints = Arc::new(Mutex::new(checkpoints));
-        let feed = Feed::start(Arc::clone(&journal), indexer, checkpoints, channel().1).unwrap();
+        let feed = Feed::start(
+            Arc::clone(&journal),
+            indexer,
+            checkpoints,
+            channel().1,
+            || {},
+        )
+        .unwrap();
         let intake = Arc::new(Intake::new(
             journal,
             log_index,
             Arc::clone(&ledger),
             retention,
+            pending,
         ));
         Appliance {
             intake,

@@ -10,6 +10,7 @@ mod feed;
 mod intake;
 mod kept_registry;
 mod log_store;
+mod pending;
 mod server;
 mod settings;
 mod status;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Batch, Day, Ledger, Operation, Position, SourceCounts};
+use event::{Batch, Day, Ledger, Operation, Position, SourceCounts, Timestamp};
 
 use crate::catalog::{Catalog, SavedLedger};
 use crate::logs::ShardId;
@@ -45,8 +45,27 @@ const OPEN_WRITERS_MAX: usize = 32;
 /// A writer nobody used for this long is closed.
 const WRITER_IDLE_MAX: Duration = Duration::from_secs(300);
 
+/// A view that nobody searched for this long is closed, unless its shard is being written: it holds mapped files,
+/// filters and blocks.
+const COLD_AFTER: Duration = Duration::from_secs(600);
+
+/// How often such views are looked for.
+const COLD_LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A shard that fails this often at the same place, while its disk works, has an event that the index cannot take.
+const PLAIN_AFTER_FAILURES: u32 = 4;
+
 /// How often the books are saved.
 const LEDGER_SAVE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Free space above which a writer that fails does not fail for want of it.
+const DISK_ROOM_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Written and removed to see whether the disk takes writes.
+const DISK_PROBE: &str = "disk_probe";
+
+/// In the books, whose events the records were that nobody can read.
+const UNREADABLE_SOURCE: &str = "journal";
 
 /// The kind of the catalog's documents that remember deleted shards.
 const DELETED: &str = "deleted_shard";
@@ -88,7 +107,22 @@ pub struct Indexer {
     resume_from: Option<Position>,
     /// Deleted shards: what the journal still has of them before these positions must not come back.
     deleted: HashMap<ShardId, Position>,
+    /// Shards whose writer failed and has not come further since.
+    failing: HashMap<ShardId, Failing>,
+    /// When the batch that was applied last was received; `None` once nothing is left to apply.
+    waiting_since: Option<Timestamp>,
+    looked_for_cold_at: Instant,
     books: Books,
+    /// An event whose writing fails.
+    #[cfg(test)]
+    poison: Option<Position>,
+}
+
+/// How often a shard's writer failed in a row.
+struct Failing {
+    /// Where its visible events ended each time.
+    visible: Position,
+    times: u32,
 }
 
 struct OpenShard {
@@ -156,8 +190,21 @@ impl Indexer {
             added: Position::ZERO,
             resume_from: None,
             deleted,
+            failing: HashMap::new(),
+            // Until the journal's end has been read nobody knows how old the oldest event is.
+            waiting_since: (journal_end > Position::ZERO).then(|| Timestamp::from_nanos(0)),
+            looked_for_cold_at: Instant::now(),
             books,
-        })
+            #[cfg(test)]
+            poison: None,
+        }
+        .announced())
+    }
+
+    /// Searches must not take the answer for complete before the first event is read.
+    fn announced(self) -> Indexer {
+        self.advance();
+        self
     }
 
     /// The highest journal position that any shard, or the books, know of; a new journal must begin there.
@@ -185,6 +232,7 @@ impl Indexer {
     /// A shard cannot be written or opened. Wait, then read the journal again from [`Indexer::take_resume_from`].
     pub fn apply(&mut self, first: Position, batch: &Batch) -> Result<(), Error> {
         let source = self.ledger.source(&batch.source);
+        self.waiting_since = Some(batch.received);
         for (at, event) in batch.events.iter().enumerate() {
             let position = first.plus(at as u64);
             let id = ShardId {
@@ -244,6 +292,22 @@ impl Indexer {
         }
     }
 
+    /// Takes note that the journal's end was reached: nothing waits.
+    pub fn caught_up(&mut self) {
+        self.waiting_since = None;
+    }
+
+    /// Takes note that a record cannot be read: `count` events up to `end` were accepted and are lost. Nobody knows
+    /// whose they were, so the books have them under a source of this crate's.
+    pub fn lose(&mut self, count: u32, end: Position) {
+        if self.books.counted < end {
+            let source = self.ledger.source(UNREADABLE_SOURCE);
+            source.received(u64::from(count), 0);
+            source.dropped("unreadable", u64::from(count));
+        }
+        self.skip_to(end);
+    }
+
     /// Takes note that the journal has nothing before `position` that was not applied, though no record said so: lost
     /// or unknown records.
     pub fn skip_to(&mut self, position: Position) {
@@ -263,6 +327,7 @@ impl Indexer {
         self.refresh_due(asked.is_some())?;
         self.persist_due()?;
         self.close_idle()?;
+        self.close_cold();
         self.advance();
         if let Some(asked) = asked {
             self.log_index.refreshed(asked);
@@ -383,6 +448,8 @@ impl Indexer {
                 },
                 other => other,
             })?;
+            #[cfg(test)]
+            let shard = shard.poisoned(self.poison);
             self.shards.insert(
                 id.clone(),
                 OpenShard {
@@ -432,6 +499,14 @@ impl Indexer {
             Ok(reader) => {
                 open.slot.publish(reader, open.shard.files());
                 open.slot.set_has_invisible(false);
+                let visible = open.shard.visible();
+                if self
+                    .failing
+                    .get(id)
+                    .is_some_and(|failing| failing.visible < visible)
+                {
+                    self.failing.remove(id);
+                }
                 Ok(())
             }
             Err(error) => Err(self.stall(id, &error.to_string())),
@@ -523,15 +598,46 @@ impl Indexer {
     }
 
     fn stall(&mut self, id: &ShardId, message: &str) -> Error {
-        let added = self.added;
-        let from = self
-            .shards
-            .get_mut(id)
-            .map_or(added, |open| open.shard.go_back());
+        let mut from = self.added;
+        if let Some(open) = self.shards.get_mut(id) {
+            let failed_at = open.shard.added();
+            from = open.shard.go_back();
+            let failing = self.failing.entry(id.clone()).or_insert(Failing {
+                visible: from,
+                times: 0,
+            });
+            if failing.visible != from {
+                *failing = Failing {
+                    visible: from,
+                    times: 0,
+                };
+            }
+            failing.times += 1;
+            let is_event =
+                failing.times >= PLAIN_AFTER_FAILURES && disk_works(&self.settings.data_dir);
+            if is_event {
+                tracing::error!(
+                    shard = id.name(),
+                    message,
+                    first = %from,
+                    last = %failed_at,
+                    "the index cannot take one of these events; they are stored and found by time alone"
+                );
+                open.shard.store_plainly(failed_at.plus(1));
+            }
+        }
         self.give_up(from);
         Error::Stalled {
             shard: id.name(),
             message: message.to_owned(),
+        }
+    }
+
+    fn close_cold(&mut self) {
+        if self.looked_for_cold_at.elapsed() >= COLD_LOOK_INTERVAL {
+            self.looked_for_cold_at = Instant::now();
+            self.log_index
+                .close_cold(COLD_AFTER, |id| self.shards.contains_key(id));
         }
     }
 
@@ -541,7 +647,8 @@ impl Indexer {
             .values()
             .filter_map(|open| open.shard.since_visible().first)
             .fold(self.added, Position::min);
-        self.log_index.advance(self.added, visible);
+        self.log_index
+            .advance(self.added, visible, self.waiting_since);
     }
 
     /// Forgets deletions that the journal has nothing of any more.
@@ -597,6 +704,20 @@ impl Indexer {
     }
 }
 
+/// Whether a failed write was not the disk's fault: there is plenty of room, and a file can be written and synced.
+fn disk_works(data_dir: &Path) -> bool {
+    let has_room = rustix::fs::statvfs(data_dir)
+        .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= DISK_ROOM_BYTES);
+    let probe = data_dir.join(DISK_PROBE);
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&probe)?;
+        std::io::Write::write_all(&mut file, &[0; 4096])?;
+        file.sync_all()?;
+        std::fs::remove_file(&probe)
+    };
+    has_room && write().is_ok()
+}
+
 /// The deletions that the catalog remembers.
 fn read_deleted(catalog: &Catalog) -> Result<HashMap<ShardId, Position>, Error> {
     let mut deleted = HashMap::new();
@@ -632,5 +753,105 @@ impl OpenShard {
         let began = [added.began, visible.began].into_iter().flatten().min();
         let is_old = began.is_some_and(|at| at.elapsed() >= settings.persist_interval);
         is_old || added.bytes + visible.bytes >= settings.persist_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use event::{Event, IndexName};
+
+    use super::*;
+    use crate::logs::{Field, Leaf};
+
+    fn events(count: u64) -> Batch {
+        let now = Timestamp::parse_iso("2026-11-23T10:00:00Z").unwrap();
+        let event = |number: u64| {
+            let source = format!(r#"{{"message":"number{number}"}}"#);
+            Event::create(IndexName::default_index(), now, Bytes::from(source))
+        };
+        Batch::new("test".into(), now, (0..count).map(event).collect())
+    }
+
+    fn open(data_dir: &Path) -> Indexer {
+        let catalog = Arc::new(Catalog::open(data_dir).unwrap());
+        let ledger = Arc::new(Ledger::new());
+        Indexer::open(Settings::new(data_dir), catalog, ledger, Position::ZERO).unwrap()
+    }
+
+    /// One event that the index cannot take does not hold up the others for ever, and is not lost.
+    #[test]
+    fn an_event_that_always_fails_is_stored_plainly_in_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut indexer = open(dir.path());
+        indexer.poison = Some(Position(3));
+        let batch = events(6);
+        let mut failures = 0;
+        while let Err(error) = indexer.apply(Position::ZERO, &batch) {
+            assert!(matches!(error, Error::Stalled { .. }), "{error}");
+            assert_eq!(indexer.take_resume_from(), Some(Position::ZERO));
+            failures += 1;
+            assert!(failures <= PLAIN_AFTER_FAILURES, "it never ends");
+        }
+        assert_eq!(failures, PLAIN_AFTER_FAILURES);
+
+        // What comes later has its words; up to the place of the failure only the time is known.
+        indexer.apply(Position(6), &events(6)).unwrap();
+        let log_index = indexer.log_index();
+        indexer.tick().unwrap();
+        let id = log_index.shard_ids().remove(0);
+        indexer.refresh_shard(&id).unwrap();
+        let snapshot = log_index.snapshot(|_| true);
+        let reader = &snapshot.shards[0];
+        assert_eq!(reader.event_count(), 12);
+        let count = |word: &str| {
+            let query = reader.query(&Leaf::Words(Field::Any, word.into())).unwrap();
+            let counted = reader
+                .searcher()
+                .search(&*query, &tantivy::collector::Count);
+            counted.unwrap()
+        };
+        assert_eq!((count("number5"), count("number2")), (2, 1));
+    }
+
+    /// Views that nobody uses are closed and opened again when somebody searches.
+    #[test]
+    fn many_cold_shards_do_not_stay_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut indexer = open(dir.path());
+        let mut batch = events(1);
+        for number in 0..3 {
+            batch.events[0].timestamp = Day::from_number(20_000 + number).start();
+            indexer.apply(Position(number as u64), &batch).unwrap();
+        }
+        indexer.close().unwrap();
+
+        let indexer = open(dir.path());
+        let log_index = indexer.log_index();
+        assert_eq!(log_index.snapshot(|_| true).shards.len(), 3);
+        assert_eq!(log_index.open_view_count(), 3);
+        log_index.close_cold(Duration::ZERO, |id| id.day.number() == 20_001);
+        assert_eq!(log_index.open_view_count(), 1);
+        assert_eq!(log_index.snapshot(|_| true).shards.len(), 3);
+        log_index.close_cold(COLD_AFTER, |_| false);
+        assert_eq!(log_index.open_view_count(), 3, "searched just now");
+    }
+
+    /// A search is told when accepted events have waited too long.
+    #[test]
+    fn what_waits_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut indexer = open(dir.path());
+        let log_index = indexer.log_index();
+        let batch = events(1);
+        let later = |seconds| batch.received.plus(Duration::from_secs(seconds));
+        assert_eq!(log_index.behind(later(60)), None);
+        indexer.apply(Position::ZERO, &batch).unwrap();
+        indexer.tick().unwrap();
+        assert_eq!(log_index.behind(later(1)), None);
+        assert_eq!(log_index.behind(later(60)), Some(Duration::from_secs(60)));
+        indexer.caught_up();
+        indexer.tick().unwrap();
+        assert_eq!(log_index.behind(later(60)), None);
     }
 }

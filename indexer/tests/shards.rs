@@ -327,7 +327,13 @@ fn sources_come_back_as_they_were_sent() {
     check(
         &snapshot,
         &documents,
-        Leaf::Words(Field::Any, "lone".into()),
+        Leaf::Exists("lone".into()),
+        &[1],
+    );
+    check(
+        &snapshot,
+        &documents,
+        Leaf::Words(named("big"), "1e999".into()),
         &[1],
     );
 }

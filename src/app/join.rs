@@ -11,7 +11,7 @@ use collector::cpu::CpuPermits;
 use collector::source::checkpoint::CheckpointStore;
 use collector::source::otlp::{self, Otlp};
 use collector::source::{PushContext, elastic_bulk};
-use event::{Append, Position, Refresh, Timestamp};
+use event::{Append, Refresh, Timestamp};
 use indexer::logs::LogIndex;
 use indexer::{Catalog, Indexer, Retention};
 use journal::{Journal, Local};
@@ -28,8 +28,8 @@ use crate::feed::Feed;
 use crate::intake::Intake;
 use crate::kept_registry::KeptRegistry;
 use crate::log_store::{IndexedLogs, IntakeRefresh};
+use crate::pending::PendingIds;
 use crate::settings::{IndexSettings, Settings};
-use crate::status::Readiness;
 use crate::telemetry::{FigureKind, Metrics};
 
 /// Of the memory limit, the indexer's writers and the request bodies under way may take this share each.
@@ -38,9 +38,6 @@ const BODY_MEMORY_SHARE: u64 = 4;
 
 /// One search may take this share.
 const SEARCH_MEMORY_SHARE: u64 = 8;
-
-/// How long one wait for the replay lasts before it looks whether we are stopping.
-const REPLAY_WAIT: Duration = Duration::from_millis(500);
 
 /// How far the file sources have come, below the data directory; written before the journal forgets.
 const CHECKPOINTS: &str = "file_checkpoints";
@@ -52,8 +49,7 @@ struct Storage {
     journal: Arc<Local>,
     indexer: Indexer,
     log_index: LogIndex,
-    /// Where the journal stood: what lies before it was accepted by an earlier process.
-    journal_end: Position,
+    pending: PendingIds,
 }
 
 /// Starts every part in the order of this function's lines; [`Parts::stop`] goes through them backwards, which is
@@ -75,6 +71,7 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
         storage.indexer,
         checkpoints,
         errands_of_indexer,
+        parts.on_death("indexer"),
     )
     .context("cannot start the indexer's thread; the system has no threads left")?;
     parts.started("index", move || blocking(move || feed.stop()));
@@ -85,7 +82,13 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
     let rules = retention(context.settings);
     let shared_rules = Arc::new(ArcSwap::from_pointee(rules.clone()));
     let ledger = Arc::clone(&context.ledger);
-    let intake = Intake::new(Arc::clone(&journal), log_index.clone(), ledger, rules);
+    let intake = Intake::new(
+        Arc::clone(&journal),
+        log_index.clone(),
+        ledger,
+        rules,
+        storage.pending,
+    );
     let intake = Arc::new(intake);
     let stopping_intake = Arc::clone(&intake);
     parts.started("intake", move || async move { stopping_intake.stop() });
@@ -98,29 +101,19 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
         errands: errands.clone(),
     };
     let watching = tokio::spawn(disk_watch.run(shutdown.child_token()));
-    let replay = Replay {
-        log_index: log_index.clone(),
-        until: storage.journal_end,
-        readiness: context.readiness.clone(),
-    };
-    replay.announce();
     let file_sources = FileSources {
         settings: context.settings.clone(),
         append: Arc::clone(&intake) as Arc<dyn Append>,
         ledger: Arc::clone(&context.ledger),
         checkpoints: storage.checkpoints,
     };
-    let until_stop = shutdown.child_token();
-    let replaying = tokio::spawn(async move {
-        replay.run(until_stop.clone()).await;
-        file_sources.run(until_stop).await;
-    });
+    let following = tokio::spawn(file_sources.run(shutdown.child_token()));
     parts.found.push(format!(
         "{} log files to follow",
         files_found(context.settings)
     ));
     parts.started("watchers", move || {
-        stop_tasks(shutdown, vec![watching, replaying])
+        stop_tasks(shutdown, vec![watching, following])
     });
 
     let push = push_context(context, Arc::clone(&intake) as Arc<dyn Append>);
@@ -172,15 +165,16 @@ async fn open_storage(context: &Context<'_>) -> anyhow::Result<Storage> {
         tell_damage(&*journal);
         let journal_end = journal.end();
         let indexer = Indexer::open(indexer_settings, Arc::clone(&catalog), ledger, journal_end)?;
-        let checkpoints = CheckpointStore::open(&data_dir.join(CHECKPOINTS))
+        let mut checkpoints = CheckpointStore::open(&data_dir.join(CHECKPOINTS))
             .with_context(|| format!("cannot read {CHECKPOINTS} in {}", data_dir.display()))?;
+        let pending = PendingIds::read(&*journal, &mut checkpoints)?;
         Ok(Storage {
             catalog,
             checkpoints: Arc::new(Mutex::new(checkpoints)),
             journal,
             log_index: indexer.log_index(),
             indexer,
-            journal_end,
+            pending,
         })
     });
     opening.await.context("opening the data directory failed")?
@@ -354,38 +348,6 @@ fn observe_storage(
             Err(_) => f64::NAN,
         },
     )
-}
-
-/// Waits until what earlier processes accepted can be found; until then `/ready` says how much is left.
-struct Replay {
-    log_index: LogIndex,
-    until: Position,
-    readiness: Readiness,
-}
-
-impl Replay {
-    const PART: &'static str = "index";
-
-    /// Before it runs, so that there is no moment of false readiness.
-    fn announce(&self) {
-        self.readiness.wait_for(Replay::PART, "reading the journal");
-    }
-
-    async fn run(self, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let (log_index, until) = (self.log_index.clone(), self.until);
-            let waiting =
-                tokio::task::spawn_blocking(move || log_index.refresh(until, REPLAY_WAIT));
-            if waiting.await.unwrap_or(false) {
-                self.readiness.ready(Replay::PART);
-                return;
-            }
-            let added = self.log_index.progress().added;
-            let left = self.until.0.saturating_sub(added.0);
-            let reason = format!("reading the journal, {left} positions to go");
-            self.readiness.wait_for(Replay::PART, &reason);
-        }
-    }
 }
 
 async fn stop_tasks(shutdown: CancellationToken, tasks: Vec<JoinHandle<()>>) {

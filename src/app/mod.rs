@@ -69,7 +69,6 @@ impl App {
             directory: &directory,
             ledger,
             metrics,
-            readiness: readiness.clone(),
             http_address: http_address(&listeners),
         };
         let mut parts = join::start(&context).await?;
@@ -116,6 +115,11 @@ impl App {
             ));
         }
         lines.join("\n")
+    }
+
+    /// Answers when a part without which nothing works has ended by a mistake of ours.
+    pub fn death(&self) -> impl Future<Output = &'static str> + 'static {
+        self.parts.death()
     }
 
     /// Brings what can be reloaded into force and tells what needs a restart.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::Router;
 use event::Ledger;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::data_directory::DataDirectory;
 use crate::settings::Settings;
-use crate::status::Readiness;
 use crate::telemetry::Metrics;
 
 /// What the parts are built from.
@@ -24,8 +24,6 @@ pub struct Context<'a> {
     pub ledger: Arc<Ledger>,
     /// Where parts show their figures.
     pub metrics: Metrics,
-    /// Where parts say what they wait for.
-    pub readiness: Readiness,
     /// Where HTTP clients reach us, as `127.0.0.1:8365`; empty when nothing listens for them.
     pub http_address: String,
 }
@@ -39,7 +37,11 @@ pub struct Parts {
     pub found: Vec<String>,
     stages: Vec<Stage>,
     reload: Option<Reload>,
+    deaths: Deaths,
 }
+
+/// Which part ended by a mistake of ours, as soon as one does.
+type Deaths = watch::Sender<Option<&'static str>>;
 
 /// Brings new settings into force.
 type Reload = Box<dyn Fn(&Settings) + Send + Sync>;
@@ -75,6 +77,30 @@ impl Parts {
         });
     }
 
+    /// What a part without which nothing works calls when it ends by a mistake of ours.
+    pub fn on_death(&self, part: &'static str) -> impl FnOnce() + Send + 'static {
+        let deaths = self.deaths.clone();
+        move || {
+            deaths.send_replace(Some(part));
+        }
+    }
+
+    /// Answers once such a part has ended, with its name.
+    pub fn death(&self) -> impl Future<Output = &'static str> + 'static {
+        let mut deaths = self.deaths.subscribe();
+        async move {
+            loop {
+                let dead = *deaths.borrow_and_update();
+                match dead {
+                    Some(part) => return part,
+                    // The sender lives as long as the parts.
+                    None if deaths.changed().await.is_err() => std::future::pending().await,
+                    None => {}
+                }
+            }
+        }
+    }
+
     /// Notes how the parts take new settings.
     pub fn reload_with(&mut self, reload: impl Fn(&Settings) + Send + Sync + 'static) {
         self.reload = Some(Box::new(reload));
@@ -105,6 +131,14 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_dead_part_is_told() {
+        let parts = Parts::default();
+        let (index, death) = (parts.on_death("index"), parts.death());
+        std::thread::spawn(index).join().unwrap();
+        assert_eq!(death.await, "index");
+    }
 
     #[tokio::test]
     async fn parts_stop_in_the_reverse_order_and_a_hanging_one_does_not_keep_the_others() {

@@ -56,16 +56,23 @@ async fn serve(settings: Settings, arguments: &SettingsArguments) -> anyhow::Res
     log_panics();
     let mut app = App::start(settings, raise_descriptor_limit()).await?;
     greet(&app.greeting());
-    loop {
-        match signals.next().await {
-            Asked::Stop => break,
+    let mut death = std::pin::pin!(app.death());
+    let outcome = loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            // Whoever supervises us starts us again, which is as safe as after a kill.
+            part = &mut death => break Err(anyhow::anyhow!("the {part} ended by a mistake of ours; what was accepted is on disk, start daybook again")),
+        };
+        match asked {
+            Asked::Stop => break Ok(()),
             Asked::Reload => reload(&mut app, arguments, &telemetry),
         }
-    }
+    };
     tracing::info!("stopping");
     app.stop().await;
     let export = tokio::task::spawn_blocking(move || telemetry.stop(LAST_EXPORT));
-    export.await.context("the last export failed")
+    export.await.context("the last export failed")?;
+    outcome
 }
 
 /// Without any choice of the operator's, an ordinary user gets a directory beside where they are.

@@ -78,15 +78,8 @@ impl DocumentBuilder {
 
     /// Takes an event apart. `received` is when we took it, UTC.
     pub fn build(&mut self, event: &Event, position: Position, received: Timestamp) -> LogDocument {
-        let mut document = LogDocument {
-            fields: self.fields,
-            source: event.source.clone(),
-            id: event.id.clone(),
-            position: position.0,
-            timestamp: DateTime::from_timestamp_nanos(event.timestamp.nanos()),
-            leaves: Vec::with_capacity(16),
-            spelled: String::new(),
-        };
+        let mut document = self.without_leaves(event, position);
+        document.leaves.reserve(16);
         let mut has_ingested = false;
         // Sources check their documents' UTF-8; should one not, its text is found with replacement characters.
         let text = String::from_utf8_lossy(&event.source);
@@ -103,17 +96,45 @@ impl DocumentBuilder {
             }
         });
         if !has_ingested {
-            // Milliseconds suffice and take a quarter of the bytes.
-            let millis = DateTime::from_timestamp_millis(received.millis());
-            let path = share(&mut self.known_paths, INGESTED_PATH);
-            document.leaves.push(DocumentLeaf {
-                path,
-                value: Held::Time(millis, 0..0),
-                is_full_text: false,
-                spelled: None,
-            });
+            self.add_ingested(&mut document, received);
         }
         document
+    }
+
+    /// An event without its fields and words: what is left to do with one that the index cannot take.
+    pub fn build_plain(
+        &mut self,
+        event: &Event,
+        position: Position,
+        received: Timestamp,
+    ) -> LogDocument {
+        let mut document = self.without_leaves(event, position);
+        self.add_ingested(&mut document, received);
+        document
+    }
+
+    fn without_leaves(&self, event: &Event, position: Position) -> LogDocument {
+        LogDocument {
+            fields: self.fields,
+            source: event.source.clone(),
+            id: event.id.clone(),
+            position: position.0,
+            timestamp: DateTime::from_timestamp_nanos(event.timestamp.nanos()),
+            leaves: Vec::new(),
+            spelled: String::new(),
+        }
+    }
+
+    fn add_ingested(&mut self, document: &mut LogDocument, received: Timestamp) {
+        // Milliseconds suffice and take a quarter of the bytes.
+        let millis = DateTime::from_timestamp_millis(received.millis());
+        let path = share(&mut self.known_paths, INGESTED_PATH);
+        document.leaves.push(DocumentLeaf {
+            path,
+            value: Held::Time(millis, 0..0),
+            is_full_text: false,
+            spelled: None,
+        });
     }
 }
 

@@ -4,15 +4,17 @@
 //! Elasticsearch; objects inside arrays are flattened. Null gives none. Duplicate keys give all their leaves.
 //! Below [`DEPTH_MAX`] levels the rest is one leaf: its JSON text.
 //!
-//! Every accepted document goes through here; a document that serde cannot walk to its end, though its syntax is
-//! right (a number beyond a double, a lone surrogate), gives what was read until there and then its whole text, so that it
-//! can be found.
+//! Every accepted document goes through here. A document that serde cannot walk to its end, though its syntax is right
+//! (a number beyond a double, a lone surrogate), is mended and walked on; see `mend.rs`. Should that not help, its whole
+//! text is one more leaf, so that it can be found.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+use super::mend::mend;
 
 /// Levels of nesting that become paths. A level costs a few stack frames of the parser, so there must be a bound.
 pub const DEPTH_MAX: usize = 256;
@@ -40,17 +42,51 @@ pub enum LeafValue<'a> {
 
 /// Calls `visit` with every leaf of the JSON object `source`, in order.
 pub fn flatten<'a>(source: &'a str, visit: &mut dyn FnMut(&str, LeafValue<'a>)) {
+    let mut visited = 0_usize;
+    let walked = walk(source, &mut |path, value| {
+        visited += 1;
+        visit(path, value);
+    });
+    if walked.is_ok() {
+        return;
+    }
+    // Up to where it failed the mended document has the same leaves.
+    let mut at = 0_usize;
+    let walked = walk(&mend(source), &mut |path, value| {
+        if at >= visited {
+            visit(path, value.into_owned());
+        }
+        at += 1;
+    });
+    if walked.is_err() {
+        visit(WHOLE_DOCUMENT, LeafValue::Text(Cow::Borrowed(source)));
+    }
+}
+
+fn walk<'a>(
+    source: &'a str,
+    visit: &mut dyn FnMut(&str, LeafValue<'a>),
+) -> Result<(), serde_json::Error> {
     let mut path = String::with_capacity(64);
-    let mut walk = Walk {
+    let walk = Walk {
         path: &mut path,
         depth: 0,
         visit,
     };
     let mut deserializer = serde_json::Deserializer::from_str(source);
     deserializer.disable_recursion_limit();
-    let walked = walk.reborrow().deserialize(&mut deserializer);
-    if walked.is_err() {
-        visit(WHOLE_DOCUMENT, LeafValue::Text(Cow::Borrowed(source)));
+    walk.deserialize(&mut deserializer)
+}
+
+impl LeafValue<'_> {
+    fn into_owned(self) -> LeafValue<'static> {
+        match self {
+            LeafValue::Text(text) => LeafValue::Text(Cow::Owned(text.into_owned())),
+            LeafValue::Integer(value) => LeafValue::Integer(value),
+            LeafValue::Unsigned(value) => LeafValue::Unsigned(value),
+            LeafValue::Float(value) => LeafValue::Float(value),
+            LeafValue::Bool(value) => LeafValue::Bool(value),
+        }
     }
 }
 
@@ -249,11 +285,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_walked_is_still_found() {
-        let found = leaves(r#"{"a":1,"big":1e999}"#);
-        assert_eq!(found[0], ("a".into(), "Integer(1)".into()));
-        assert_eq!(found[1].0, "event.original");
-        assert_eq!(leaves(r#"{"lone":"\ud800"}"#)[0].0, "event.original");
+    fn fields_behind_what_cannot_be_held_are_still_found() {
+        check(
+            r#"{"a":1,"big":[2,1e999],"b":{"lone":"\ud800x"},"c":"end"}"#,
+            &[
+                ("a", "Integer(1)"),
+                ("big", "Integer(2)"),
+                ("big", "Text(\"1e999\")"),
+                ("b.lone", "Text(\"\u{fffd}x\")"),
+                ("c", "Text(\"end\")"),
+            ],
+        );
+        // Nothing can be done about a document that is no JSON; sources refuse it.
+        let broken = leaves(r#"{"a":1,"b":tru}"#);
+        assert_eq!((&*broken[0].0, &*broken[1].0), ("a", "event.original"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
-use event::{Day, IndexName, Position};
+use event::{Day, IndexName, Position, Timestamp};
 
 use super::event_id::EventIds;
 use super::reader::{ReadError, ShardId, ShardReader};
@@ -21,6 +21,12 @@ pub const IDLE_AFTER: Duration = Duration::from_secs(30);
 
 /// How long a search waits for a shard to become fresh before it answers from what there is.
 const FRESH_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Views of shards that are not being written; beyond that the ones unused longest are closed.
+const COLD_VIEWS_MAX: usize = 256;
+
+/// Events that wait this long to be found make answers incomplete.
+const BEHIND_AFTER: Duration = Duration::from_secs(5);
 
 /// All shards, for searching. Cheap to clone.
 #[derive(Clone)]
@@ -47,6 +53,17 @@ pub struct Slot {
 struct View {
     reader: ShardReader,
     _files: ShardFiles,
+    opened_at: Instant,
+}
+
+impl View {
+    fn new(reader: ShardReader, files: ShardFiles) -> View {
+        View {
+            reader,
+            _files: files,
+            opened_at: Instant::now(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -64,6 +81,10 @@ pub struct Progress {
     pub added: Position,
     /// Every event before it can be found.
     pub visible: Position,
+    /// The furthest that `visible` has been in this process; it goes back when files could not be synced.
+    pub furthest: Position,
+    /// When the event that is applied next was received; `None` when there is none.
+    waiting_since: Option<Timestamp>,
     /// Refreshes asked for and done, counted.
     asked: u64,
     done: u64,
@@ -225,6 +246,15 @@ impl LogIndex {
         *self.progress_lock()
     }
 
+    /// How long the oldest accepted event that cannot be found yet has waited at `now`, when that is longer than a
+    /// search may pass over in silence.
+    pub fn behind(&self, now: Timestamp) -> Option<Duration> {
+        let since = self.progress().waiting_since?;
+        let nanos = now.nanos().saturating_sub(since.nanos());
+        let waited = Duration::from_nanos(u64::try_from(nanos).unwrap_or_default());
+        (waited >= BEHIND_AFTER).then_some(waited)
+    }
+
     fn ask_for_refresh(&self, timeout: Duration) -> bool {
         let mut progress = self.progress_lock();
         progress.asked += 1;
@@ -272,10 +302,7 @@ impl LogIndex {
         let files = ShardFiles::open(&self.inner.data_dir, id, &self.inner.ids)
             .map_err(|cause| error(cause.to_string()))?;
         let reader = files.view().map_err(|cause| error(cause.to_string()))?;
-        *view = Some(View {
-            reader: reader.clone(),
-            _files: files,
-        });
+        *view = Some(View::new(reader.clone(), files));
         Ok(Some(reader))
     }
 
@@ -331,12 +358,52 @@ impl LogIndex {
         self.inner.progressed.notify_all();
     }
 
-    pub(crate) fn advance(&self, added: Position, visible: Position) {
+    pub(crate) fn advance(
+        &self,
+        added: Position,
+        visible: Position,
+        waiting_since: Option<Timestamp>,
+    ) {
         let mut progress = self.progress_lock();
         progress.added = added;
         progress.visible = visible;
+        progress.furthest = progress.furthest.max(visible);
+        progress.waiting_since = waiting_since;
         drop(progress);
         self.inner.progressed.notify_all();
+    }
+
+    /// Closes views that nobody used for `unused`; not those of shards that are being written, whose newest state may
+    /// stand in memory alone.
+    pub(crate) fn close_cold(&self, unused: Duration, is_written: impl Fn(&ShardId) -> bool) {
+        let mut open: Vec<(Instant, Arc<Slot>)> = {
+            let shards = self
+                .inner
+                .shards
+                .read()
+                .expect("no holder of this lock panics");
+            let mut cold = Vec::new();
+            for (_, slot) in shards.iter().filter(|(id, _)| !is_written(id)) {
+                cold.extend(
+                    slot.opened_or_searched_at()
+                        .map(|at| (at, Arc::clone(slot))),
+                );
+            }
+            cold
+        };
+        open.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+        for (number, (at, slot)) in open.into_iter().enumerate() {
+            if number >= COLD_VIEWS_MAX || at.elapsed() >= unused {
+                *slot.view.lock().expect("no holder of this lock panics") = None;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn open_view_count(&self) -> usize {
+        let shards = self.inner.shards.read().unwrap();
+        let is_open = |slot: &&Arc<Slot>| slot.view.lock().unwrap().is_some();
+        shards.values().filter(is_open).count()
     }
 
     pub(crate) fn stop(&self) {
@@ -362,6 +429,13 @@ impl Slot {
             .is_some_and(|at| at.elapsed() <= IDLE_AFTER)
     }
 
+    /// When the view was last of use; `None` when none is open, or somebody is opening it.
+    fn opened_or_searched_at(&self) -> Option<Instant> {
+        let opened_at = self.view.try_lock().ok()?.as_ref()?.opened_at;
+        let state = self.state.lock().expect("no holder of this lock panics");
+        Some(state.searched_at.map_or(opened_at, |at| at.max(opened_at)))
+    }
+
     pub(crate) fn set_has_invisible(&self, has_invisible: bool) {
         self.state
             .lock()
@@ -379,17 +453,12 @@ impl Slot {
         let reader = shard.files().view().map_err(|error| {
             Error::io(Path::new("shard"))(std::io::Error::other(error.to_string()))
         })?;
-        *view = Some(View {
-            reader,
-            _files: shard.files().clone(),
-        });
+        *view = Some(View::new(reader, shard.files().clone()));
         Ok(shard)
     }
 
     pub(crate) fn publish(&self, reader: ShardReader, files: &ShardFiles) {
-        *self.view.lock().expect("no holder of this lock panics") = Some(View {
-            reader,
-            _files: files.clone(),
-        });
+        let view = View::new(reader, files.clone());
+        *self.view.lock().expect("no holder of this lock panics") = Some(view);
     }
 }

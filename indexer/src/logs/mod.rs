@@ -10,6 +10,7 @@ mod id_filter;
 mod leaf;
 pub(crate) mod log_index;
 mod matching;
+mod mend;
 mod reader;
 mod schema;
 mod segment;

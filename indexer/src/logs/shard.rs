@@ -4,6 +4,7 @@
 //! searchable, files not synced), *persisted* (synced, with the journal position inside the commit). Only what is
 //! persisted may leave the journal.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,6 +59,11 @@ pub struct Shard {
     visible_since_persisted: Since,
     /// What is being persisted just now.
     persisting: Option<Since>,
+    /// Events before it are stored without their fields and words: one of them is more than the index can take.
+    plain_until: Position,
+    /// An event whose writing fails.
+    #[cfg(test)]
+    poison: Option<Position>,
 }
 
 /// What happened since the last time a stage was reached.
@@ -182,6 +188,9 @@ impl Shard {
             added_since_visible: Since::default(),
             visible_since_persisted: Since::default(),
             persisting: None,
+            plain_until: Position::ZERO,
+            #[cfg(test)]
+            poison: None,
         })
     }
 
@@ -209,13 +218,55 @@ impl Shard {
             self.remove(id)?;
         }
         if matches!(event.operation, Operation::Create | Operation::Index) {
-            let document = self.builder.build(event, position, received);
+            let is_plain = position < self.plain_until;
+            #[cfg(test)]
+            if self.poison == Some(position) && !is_plain {
+                let error = "a poisonous event".to_owned();
+                return Err(tantivy::TantivyError::InternalError(error));
+            }
+            let document = match is_plain {
+                true => self.builder.build_plain(event, position, received),
+                false => self.build(event, position, received),
+            };
             self.writer()?.add_document(document)?;
         }
         self.added = position.plus(1);
         self.added_since_visible
             .add(position, event.byte_size() as u64);
         Ok(())
+    }
+
+    /// Whatever a document does to our own code, it is stored.
+    fn build(&mut self, event: &Event, position: Position, received: Timestamp) -> LogDocument {
+        let builder = &mut self.builder;
+        let built = catch_unwind(AssertUnwindSafe(|| {
+            builder.build(event, position, received)
+        }));
+        built.unwrap_or_else(|_| {
+            tracing::error!(%position, "a document cannot be taken apart; it is stored and found by its time alone");
+            self.builder = DocumentBuilder::new(self.files.fields);
+            self.builder.build_plain(event, position, received)
+        })
+    }
+
+    #[cfg(test)]
+    pub fn poisoned(self, poison: Option<Position>) -> Shard {
+        Shard { poison, ..self }
+    }
+
+    /// Stores events before `until` without their fields and words.
+    pub fn store_plainly(&mut self, until: Position) {
+        self.plain_until = self.plain_until.max(until);
+    }
+
+    /// Every event before it that belongs here has been added.
+    pub fn added(&self) -> Position {
+        self.added
+    }
+
+    /// Every event before it that belongs here can be found.
+    pub fn visible(&self) -> Position {
+        self.visible
     }
 
     /// Makes everything added visible.

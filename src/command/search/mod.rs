@@ -181,7 +181,9 @@ impl Server {
             bail!("the server answers {status}: {reason}");
         }
         if answer["timed_out"] == json!(true) {
-            eprintln!("daybook: note: the query ran out of time, the answer is partial");
+            eprintln!(
+                "daybook: note: the answer is incomplete: the query ran out of time, or the index is behind its input"
+            );
         }
         let hits = answer["hits"]["hits"]
             .as_array()

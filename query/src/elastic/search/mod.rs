@@ -268,9 +268,8 @@ impl SearchService {
         let answer = self
             .execute(&resolved, plan, request.timeout.take())
             .await?;
-        let is_partial = answer.timed_out || !answer.failures.is_empty();
-        if is_partial && !request.allows_partial {
-            return Err(all_failed(&answer.failures));
+        if !request.allows_partial {
+            refuse_partial(&answer)?;
         }
         Ok((request, answer))
     }
@@ -329,6 +328,21 @@ fn index_names(resolved: &Resolved) -> Vec<String> {
     let shards = resolved.shards();
     let shards = shards.iter().map(|shard| shard.name());
     shards.chain(resolved.created.iter().cloned()).collect()
+}
+
+/// For clients that want the whole answer or none.
+fn refuse_partial(answer: &Answer) -> Result<(), ElasticError> {
+    if !answer.failures.is_empty() {
+        return Err(all_failed(&answer.failures));
+    }
+    match answer.behind {
+        _ if answer.timed_out => Err(all_failed(&[])),
+        None => Ok(()),
+        Some(waited) => Err(ElasticError::shard_unavailable(format!(
+            "the index is {} s behind its input",
+            waited.as_secs()
+        ))),
+    }
 }
 
 fn all_failed(failures: &[crate::logs::execute::ShardFailure]) -> ElasticError {

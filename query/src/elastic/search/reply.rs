@@ -22,7 +22,9 @@ pub(super) fn write_search(
         .sum();
     let mut out = Vec::with_capacity(source_bytes + 1024);
     push(&mut out, &format!("{{\"took\":{}", took.as_millis()));
-    push(&mut out, &format!(",\"timed_out\":{}", answer.timed_out));
+    // Clients know no other word for an answer that lacks what was accepted seconds ago.
+    let timed_out = answer.timed_out || answer.behind.is_some();
+    push(&mut out, &format!(",\"timed_out\":{timed_out}"));
     if answer.terminated_early || request.plan.terminate_after.is_some() {
         let terminated = answer.terminated_early;
         push(&mut out, &format!(",\"terminated_early\":{terminated}"));

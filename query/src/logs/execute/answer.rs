@@ -1,12 +1,14 @@
 //! What a search found.
 
+use std::time::Duration;
+
 use indexer::logs::Hit;
 
 use crate::limits::Stop;
 use crate::logs::aggregate::{AggregateError, Results};
 use crate::logs::plan::SortValue;
 
-/// The answer to a plan. Partial when `timed_out`, `terminated_early` or `failures` say so.
+/// The answer to a plan. Partial when `timed_out`, `terminated_early`, `behind` or `failures` say so.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// How many events match, as far as was asked.
@@ -17,6 +19,8 @@ pub struct Answer {
     pub aggregations: Results,
     /// The time was up before everything was looked at.
     pub timed_out: bool,
+    /// Accepted events have been waiting this long to be found: the index is behind its input, or stands still.
+    pub behind: Option<Duration>,
     /// The plan's `terminate_after` was reached.
     pub terminated_early: bool,
     /// How many shards were asked for.

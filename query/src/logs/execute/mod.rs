@@ -13,7 +13,9 @@ mod top;
 mod zones;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use event::Timestamp;
 use indexer::logs::{LogIndex, ReadError, ShardId, ShardReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -36,6 +38,11 @@ pub trait Shards: Send + Sync {
 
     /// A fixed view of some of them, and those that cannot be read.
     fn open(&self, wanted: &[ShardId]) -> (Vec<ShardReader>, Vec<ReadError>);
+
+    /// How long accepted events have been waiting to be found, when that is worth telling.
+    fn behind(&self) -> Option<Duration> {
+        None
+    }
 }
 
 impl Shards for LogIndex {
@@ -46,6 +53,10 @@ impl Shards for LogIndex {
     fn open(&self, wanted: &[ShardId]) -> (Vec<ShardReader>, Vec<ReadError>) {
         let snapshot = self.snapshot(|id| wanted.binary_search(id).is_ok());
         (snapshot.shards, snapshot.failed)
+    }
+
+    fn behind(&self) -> Option<Duration> {
+        LogIndex::behind(self, Timestamp::now())
     }
 }
 
@@ -115,9 +126,10 @@ impl Executor {
         for helper in helpers {
             helper.await.map_err(internal)?;
         }
+        let behind = self.shards.behind();
         let answer = blocking(move || job.finish()).await;
         drop(permit);
-        answer
+        answer.map(|answer| Answer { behind, ..answer })
     }
 
     /// More threads for a search, as far as others leave some.
