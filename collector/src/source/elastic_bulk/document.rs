@@ -6,8 +6,10 @@
 use std::fmt;
 
 use event::Timestamp;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::text::Text;
 
 const TIMESTAMP_KEY: &str = "@timestamp";
 
@@ -89,8 +91,9 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Timestamp>, A::Error> {
         let mut timestamp = None;
-        while let Some(is_timestamp) = map.next_key_seed(KeyIsTimestamp)? {
-            if is_timestamp {
+        // Keys as raw text: as text serde refuses lone surrogates, as bytes it takes control characters.
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            if is_timestamp_key(key) {
                 timestamp = timestamp_of(map.next_value::<&RawValue>()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -100,30 +103,12 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 }
 
-/// Reads a key as bytes: as text, serde refuses lone surrogates.
-struct KeyIsTimestamp;
-
-impl<'de> DeserializeSeed<'de> for KeyIsTimestamp {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl Visitor<'_> for KeyIsTimestamp {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<bool, E> {
-        Ok(key == TIMESTAMP_KEY.as_bytes())
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<bool, E> {
-        Ok(key == TIMESTAMP_KEY)
+/// Whether the text of a key, quotes and escapes included, spells `@timestamp`.
+fn is_timestamp_key(key: &RawValue) -> bool {
+    let text = key.get();
+    match text.contains('\\') {
+        false => text.trim_matches('"') == TIMESTAMP_KEY,
+        true => serde_json::from_str::<Text<'_>>(text).is_ok_and(|key| key.0 == TIMESTAMP_KEY),
     }
 }
 
@@ -154,7 +139,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused_with_its_place() {
-        let documents: [&[u8]; 17] = [
+        let documents: [&[u8]; 20] = [
             b"",
             b"   ",
             b"[]",
@@ -169,6 +154,9 @@ mod tests {
             br#"{"a":tru}"#,
             br#"{"a":"\x"}"#,
             b"{\"a\":\"\t\"}",
+            b"{\"a\tb\":1}",
+            b"{\"\0\":1}",
+            br#"{"\x":1}"#,
             br#"{"a":1} {}"#,
             br#"{"a":"\u12"}"#,
             b"{\"a\":\"\xff\"}",

@@ -23,12 +23,11 @@ use http::HeaderMap;
 
 use self::action::Verb;
 use self::reply::ErrorReply;
-use self::request::{Item, ItemState};
 use super::{Intake, PushContext};
 use crate::body::{Body, Reservation};
 
 // Public for benches and fuzz targets.
-pub use self::request::{BulkRequest, Terms, Unreadable, read_bulk};
+pub use self::request::{BulkRequest, Item, ItemState, Terms, Unreadable, read_bulk};
 
 /// Types of old clients in `/{index}/{type}`. Only these: any other second segment may be another protocol's path.
 /// rsyslog's own default is `events`.
