@@ -23,9 +23,12 @@ const RECORDS_MAX: usize = 262_144;
 const GROWTH_MAX: usize = 2;
 
 /// How many times the request's own limit may be written and thrown away again, because what was written of a record
-/// was too large. Honest records stay below: halving the strings of one takes some ten tries, each as long as an event
-/// may be. It is there for many small records behind a resource that is too large for an event.
-const DISCARDED_MAX: usize = 16;
+/// was too large. Halving the strings of a record takes some ten tries, each about as long as an event may be. The
+/// bound is there for many small records behind a resource that is too large for an event.
+const DISCARDED_MAX: usize = 4;
+
+/// As many times the longest event may be thrown away in any case: enough for all tries at one record.
+const DISCARDED_EVENTS_MIN: usize = 32;
 
 /// A record this far ahead of its arrival is not believed: the sender's clock is wrong.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -239,7 +242,15 @@ impl<'a> Writer<'a> {
                 self.terms.event_bytes_max
             ));
         }
-        let discarded_bytes_max = self.terms.request_bytes_max.saturating_mul(DISCARDED_MAX);
+        let discarded_bytes_max = self
+            .terms
+            .request_bytes_max
+            .saturating_mul(DISCARDED_MAX)
+            .max(
+                self.terms
+                    .event_bytes_max
+                    .saturating_mul(DISCARDED_EVENTS_MIN),
+            );
         if self.discarded_bytes > discarded_bytes_max {
             return Err(ReadError::TooMuch(format!(
                 "too many of the request's records are with their resources larger than the {} bytes of limits.event, \

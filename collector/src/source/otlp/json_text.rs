@@ -34,8 +34,15 @@ impl JsonText<'_> {
 
     /// Writes a string value, cut when it is too long.
     pub fn string(&mut self, text: &str) {
-        let end = text.floor_char_boundary(self.string_bytes_max);
+        let end = text.floor_char_boundary(self.wanted_bytes());
         self.name(&text[..end]);
+    }
+
+    /// How much of a string is written: of one that nobody wants the rest of, just enough to be full.
+    fn wanted_bytes(&self) -> usize {
+        let room = self.full_at.saturating_sub(self.out.len());
+        self.string_bytes_max
+            .min(room.saturating_add(UTF8_BYTES_MAX))
     }
 
     /// Writes a key, or a string that is never cut.
@@ -59,7 +66,7 @@ impl JsonText<'_> {
             }
             Value::List(values) if depth < self.depth_max => self.list(values, depth),
             Value::Map(attributes) if depth < self.depth_max => self.map(attributes, depth),
-            other => self.string(&text_up_to(other, self.string_bytes_max)),
+            other => self.string(&text_up_to(other, self.wanted_bytes())),
         }
     }
 
@@ -185,6 +192,16 @@ mod tests {
         assert_eq!(written(&deep, 100, 1), "[\"[\\\"x\\\"]\"]");
         let bytes = Value::Bytes(vec![0xff; 1000].into());
         assert_eq!(written(&bytes, 7, 32), "\"///////\"");
+        let mut out = Vec::new();
+        let mut text = JsonText {
+            out: &mut out,
+            string_bytes_max: usize::MAX,
+            name_bytes_max: usize::MAX,
+            depth_max: 32,
+            full_at: 20,
+        };
+        text.value(&bytes, 0);
+        assert!(text.is_full() && text.out.len() < 30);
         // Nothing of what is cut away makes a difference to what is kept.
         let map = Value::Map(vec![
             Attribute {
