@@ -1,4 +1,5 @@
-//! Any text is a query or is refused with a reason; the parser neither panics nor recurses without bound.
+//! Any text is a query or is refused with a reason; the parser neither panics nor recurses without bound, and what it
+//! makes of a text is the same each time.
 
 #![no_main]
 
@@ -11,10 +12,20 @@ fuzz_target!(|text: &str| {
     let context = QueryContext {
         now: Timestamp::from_nanos(0),
     };
-    for kind in ["query_string", "simple_query_string"] {
-        let query = json!({ kind: { "query": text } });
-        if let Err(error) = parse(&query, &context) {
-            assert!(!error.to_string().is_empty());
+    let fields = json!(["message", "host.*"]);
+    for query in [
+        json!({"query_string": {"query": text}}),
+        json!({"query_string": {"query": text, "default_operator": "and", "fields": fields}}),
+        json!({"simple_query_string": {"query": text}}),
+        json!({"simple_query_string": {"query": text, "default_operator": "and", "fields": fields}}),
+    ] {
+        let parsed = parse(&query, &context);
+        assert_eq!(parsed, parse(&query, &context));
+        match parsed {
+            Ok(filter) => {
+                assert_eq!(filter.clone().negate().negate(), filter);
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
 });
