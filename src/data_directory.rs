@@ -4,6 +4,7 @@
 //! DATA_DIR/daybook.lock     held (flock) by the process that works here; holds its id, for people
 //! DATA_DIR/format           one integer, the layout's version
 //! DATA_DIR/listeners.json   {"http":"127.0.0.1:8365", ...}; there while the process runs
+//! DATA_DIR/reserve          room for a start on a full disk
 //! ```
 
 use std::fs::{self, File, OpenOptions};

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feed::Errand;
 use crate::intake::Intake;
+use crate::reserve;
 
 /// How often free space is looked at: a full disk must close the intake within a second or so.
 const FREE_INTERVAL: Duration = Duration::from_secs(1);
@@ -71,9 +72,13 @@ impl DiskWatch {
             if is_due || is_tight {
                 measured_at = Some(Instant::now());
                 let measuring = Arc::clone(&watch);
-                used_bytes = tokio::task::spawn_blocking(move || folder_bytes(&measuring.data_dir))
-                    .await
-                    .unwrap_or(used_bytes);
+                let measuring = tokio::task::spawn_blocking(move || {
+                    if let Err(error) = reserve::keep(&measuring.data_dir) {
+                        tracing::warn!(%error, "no room can be kept back for a start on a full disk");
+                    }
+                    folder_bytes(&measuring.data_dir)
+                });
+                used_bytes = measuring.await.unwrap_or(used_bytes);
                 watch.send_retention(used_bytes, free.as_ref(), &is_retaining);
             }
             watch

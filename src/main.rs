@@ -11,6 +11,7 @@ mod intake;
 mod kept_registry;
 mod log_store;
 mod pending;
+mod reserve;
 mod server;
 mod settings;
 mod status;

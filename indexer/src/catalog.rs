@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use event::{Position, SourceCounts};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::{Error, filenames};
 
@@ -39,7 +39,17 @@ impl Catalog {
     /// The file cannot be opened, or is of a newer version.
     pub fn open(data_dir: &Path) -> Result<Catalog, Error> {
         let path = data_dir.join(filenames::CATALOG);
-        let connection = Connection::open(&path)?;
+        Catalog::open_file(&path).map_err(|error| match error {
+            Error::Catalog(cause) if cause.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                Error::io(&path)(full)
+            }
+            other => other,
+        })
+    }
+
+    fn open_file(path: &Path) -> Result<Catalog, Error> {
+        let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_WAIT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;

@@ -38,12 +38,30 @@ pub struct Settings {
     pub persist_bytes: u64,
 }
 
-/// Shards with a writer at the same time: each costs a few threads and some MiB. Beyond that the one unused longest is
-/// closed.
-const OPEN_WRITERS_MAX: usize = 32;
+/// Shards that are being written at the same time; each costs mapped files. Beyond that the one unused longest is
+/// closed. As many as there may be indices.
+const OPEN_SHARDS_MAX: usize = 1_000;
 
-/// A writer nobody used for this long is closed.
-const WRITER_IDLE_MAX: Duration = Duration::from_secs(300);
+/// Shards that keep a writer: each costs a few threads and its share of the writers' memory.
+const WRITERS_KEPT_MAX: usize = 4;
+
+/// A shard that got nothing for this long leaves its place among them to another.
+const WRITER_KEPT_IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether there is such a place.
+const GRANT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A shard that got nothing for this long is closed.
+const SHARD_IDLE_MAX: Duration = Duration::from_secs(300);
+
+/// Memory for events that wait for a writer, over all shards, in bytes.
+const HELD_BACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Shards that begin to be persisted between two batches: many fall due together.
+const PERSISTED_AT_ONCE_MAX: usize = 4;
+
+/// Making shards visible that keep no writer takes at most one part in this many of the time.
+const VISITS_PART: u32 = 3;
 
 /// A view that nobody searched for this long is closed, unless its shard is being written: it holds mapped files,
 /// filters and blocks.
@@ -112,6 +130,10 @@ pub struct Indexer {
     /// When the batch that was applied last was received; `None` once nothing is left to apply.
     waiting_since: Option<Timestamp>,
     looked_for_cold_at: Instant,
+    /// Not before then are shards made visible that keep no writer.
+    next_visits: Instant,
+    /// Not before then is it asked who may keep a writer.
+    next_grant: Instant,
     books: Books,
     /// An event whose writing fails.
     #[cfg(test)]
@@ -194,6 +216,8 @@ impl Indexer {
             // Until the journal's end has been read nobody knows how old the oldest event is.
             waiting_since: (journal_end > Position::ZERO).then(|| Timestamp::from_nanos(0)),
             looked_for_cold_at: Instant::now(),
+            next_visits: Instant::now(),
+            next_grant: Instant::now(),
             books,
             #[cfg(test)]
             poison: None,
@@ -413,7 +437,7 @@ impl Indexer {
 
     fn open_shard(&mut self, id: &ShardId) -> Result<&mut OpenShard, Error> {
         if !self.shards.contains_key(id) {
-            if self.shards.len() >= OPEN_WRITERS_MAX {
+            if self.shards.len() >= OPEN_SHARDS_MAX {
                 let oldest = self
                     .shards
                     .iter()
@@ -459,6 +483,9 @@ impl Indexer {
                 },
             );
         }
+        if !self.shards[id].shard.keeps_writer() && Instant::now() >= self.next_grant {
+            self.grant_writer(id);
+        }
         let open = self.shards.get_mut(id).expect("inserted just above");
         open.used_at = Instant::now();
         Ok(open)
@@ -466,29 +493,88 @@ impl Indexer {
 
     fn refresh_due(&mut self, is_asked: bool) -> Result<(), Error> {
         let memory_per_shard = self.settings.writer_memory_bytes as u64;
-        let mut memory: u64 = 0;
-        let mut due = Vec::new();
+        let (mut memory, mut held_back) = (0, 0);
+        let (mut due, mut visits) = (Vec::new(), Vec::new());
         let mut largest: Option<(u64, ShardId)> = None;
-        for (id, open) in &self.shards {
+        let mut largest_held: Option<(u64, ShardId)> = None;
+        for (id, open) in &mut self.shards {
             let since = open.shard.since_visible();
             let Some(began) = since.began else { continue };
             open.slot.set_has_invisible(true);
-            if is_asked
-                || (open.slot.is_searched() && began.elapsed() >= self.settings.refresh_interval)
-            {
-                due.push(id.clone());
+            let is_due =
+                open.slot.is_searched() && began.elapsed() >= self.settings.refresh_interval;
+            if open.shard.keeps_writer() {
+                // A writer flushes by itself when its own memory is full.
+                let used = since.bytes.min(memory_per_shard);
+                if is_asked || is_due {
+                    due.push(id.clone());
+                } else {
+                    memory += used;
+                    note_largest(&mut largest, used, id);
+                }
                 continue;
             }
-            // A writer flushes by itself when its own memory is full.
-            let used = since.bytes.min(memory_per_shard);
-            memory += used;
-            if largest.as_ref().is_none_or(|(bytes, _)| *bytes < used) {
-                largest = Some((used, id.clone()));
+            let held = open.shard.held_back_bytes();
+            held_back += held;
+            note_largest(&mut largest_held, held, id);
+            if is_asked {
+                due.push(id.clone());
+            } else if is_due && !open.shard.is_writer_leaving() {
+                visits.push(id.clone());
             }
         }
-        let is_memory_full = memory > 2 * memory_per_shard;
-        due.extend(largest.filter(|_| is_memory_full).map(|(_, id)| id));
-        due.iter().try_for_each(|id| self.refresh_shard(id))
+        due.extend(
+            largest
+                .filter(|_| memory > 2 * memory_per_shard)
+                .map(|(_, id)| id),
+        );
+        due.extend(
+            largest_held
+                .filter(|_| held_back > HELD_BACK_BYTES_MAX)
+                .map(|(_, id)| id),
+        );
+        for id in &due {
+            self.refresh_shard(id)?;
+        }
+        self.visit(&visits)
+    }
+
+    /// Makes shards visible that keep no writer, in moderation: each costs some milliseconds, however little there is.
+    fn visit(&mut self, due: &[ShardId]) -> Result<(), Error> {
+        let began = Instant::now();
+        if due.is_empty() || began < self.next_visits {
+            return Ok(());
+        }
+        for id in due {
+            self.refresh_shard(id)?;
+        }
+        self.next_visits = Instant::now() + began.elapsed() * (VISITS_PART - 1);
+        Ok(())
+    }
+
+    /// Chooses who keeps a writer: who came first, as long as something comes.
+    fn grant_writer(&mut self, id: &ShardId) {
+        self.next_grant = Instant::now();
+        let kept = self
+            .shards
+            .iter()
+            .filter(|(_, open)| open.shard.keeps_writer());
+        let (count, idle) = kept.fold((0, None), |(count, idle), (id, open)| {
+            let is_idle = open.used_at.elapsed() >= WRITER_KEPT_IDLE_MAX;
+            (count + 1, idle.or_else(|| is_idle.then(|| id.clone())))
+        });
+        if count >= WRITERS_KEPT_MAX {
+            let Some(idle) = idle else {
+                self.next_grant += GRANT_INTERVAL;
+                return;
+            };
+            if let Some(open) = self.shards.get_mut(&idle) {
+                open.shard.keep_writer(false);
+            }
+        }
+        if let Some(open) = self.shards.get_mut(id) {
+            open.shard.keep_writer(true);
+        }
     }
 
     fn refresh_shard(&mut self, id: &ShardId) -> Result<(), Error> {
@@ -521,6 +607,7 @@ impl Indexer {
                 !open.shard.is_persisting() && open.needs_persisting(&self.settings)
             })
             .map(|(id, _)| id.clone())
+            .take(PERSISTED_AT_ONCE_MAX)
             .collect();
         for id in due {
             self.refresh_shard(&id)?;
@@ -557,7 +644,7 @@ impl Indexer {
             .shards
             .iter()
             .filter(|(_, open)| {
-                open.used_at.elapsed() >= WRITER_IDLE_MAX && !open.shard.is_persisting()
+                open.used_at.elapsed() >= SHARD_IDLE_MAX && !open.shard.is_persisting()
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -704,6 +791,12 @@ impl Indexer {
     }
 }
 
+fn note_largest(largest: &mut Option<(u64, ShardId)>, bytes: u64, id: &ShardId) {
+    if largest.as_ref().is_none_or(|(most, _)| *most < bytes) {
+        *largest = Some((bytes, id.clone()));
+    }
+}
+
 /// Whether a failed write was not the disk's fault: there is plenty of room, and a file can be written and synced.
 fn disk_works(data_dir: &Path) -> bool {
     let has_room = rustix::fs::statvfs(data_dir)
@@ -762,7 +855,7 @@ mod tests {
     use event::{Event, IndexName};
 
     use super::*;
-    use crate::logs::{Field, Leaf};
+    use crate::logs::{Field, Leaf, ShardReader};
 
     fn events(count: u64) -> Batch {
         let now = Timestamp::parse_iso("2026-11-23T10:00:00Z").unwrap();
@@ -812,6 +905,45 @@ mod tests {
             counted.unwrap()
         };
         assert_eq!((count("number5"), count("number2")), (2, 1));
+    }
+
+    /// Many indices at once: few keep a writer, the others hold their events back, and nothing is lost or doubled.
+    #[test]
+    fn of_many_shards_few_keep_a_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut indexer = open(dir.path());
+        let log_index = indexer.log_index();
+        let mut batch = events(30);
+        for (number, event) in batch.events.iter_mut().enumerate() {
+            event.index = IndexName::parse(&format!("service{}", number % 10)).unwrap();
+        }
+        let mut first = Position::ZERO;
+        for round in 1..=3 {
+            indexer.apply(first, &batch).unwrap();
+            first = first.plus(30);
+            let kept = indexer.shards.values();
+            let kept = kept.filter(|open| open.shard.keeps_writer()).count();
+            assert_eq!(kept, WRITERS_KEPT_MAX);
+            let held: u64 = indexer
+                .shards
+                .values()
+                .map(|open| open.shard.held_back_bytes())
+                .sum();
+            assert!(held > 0);
+            for id in log_index.shard_ids() {
+                indexer.refresh_shard(&id).unwrap();
+            }
+            let snapshot = log_index.snapshot(|_| true);
+            let counts = snapshot.shards.iter().map(ShardReader::event_count);
+            assert_eq!(counts.collect::<Vec<_>>(), [3 * round; 10]);
+        }
+        assert!(
+            indexer
+                .shards
+                .values()
+                .all(|open| open.shard.held_back_bytes() == 0)
+        );
+        assert_eq!(indexer.close().unwrap(), first);
     }
 
     /// Views that nobody uses are closed and opened again when somebody searches.

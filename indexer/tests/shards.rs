@@ -324,12 +324,7 @@ fn sources_come_back_as_they_were_sent() {
         Leaf::Words(named("blob"), "x y x y".into()),
         &[4],
     );
-    check(
-        &snapshot,
-        &documents,
-        Leaf::Exists("lone".into()),
-        &[1],
-    );
+    check(&snapshot, &documents, Leaf::Exists("lone".into()), &[1]);
     check(
         &snapshot,
         &documents,

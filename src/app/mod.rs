@@ -13,6 +13,7 @@ use axum::Router;
 use event::Ledger;
 
 use crate::data_directory::DataDirectory;
+use crate::reserve;
 use crate::server::{Admission, Listener, Routes, Server};
 use crate::settings::{Service, Settings};
 use crate::status::{Readiness, Status};
@@ -40,6 +41,10 @@ impl App {
     /// # Errors
     /// What cannot start, and what to do about it.
     pub async fn start(settings: Settings, descriptors: u64) -> anyhow::Result<App> {
+        // A disk without room is no reason not to answer searches.
+        if let Ok(true) = reserve::use_when_full(&settings.data_dir) {
+            tracing::warn!("the disk is full; the room kept back for a start is in use now");
+        }
         let directory = DataDirectory::open(&settings.data_dir)?;
         let ledger = Arc::new(Ledger::new());
         let metrics = Metrics::new(Arc::clone(&ledger))?;

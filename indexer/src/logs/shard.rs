@@ -7,11 +7,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
+use bytes::Bytes;
 use event::{Event, Operation, Position, Timestamp};
 use rustc_hash::FxHashMap;
 use tantivy::index::SegmentId;
+use tantivy::indexer::IndexWriterOptions;
 use tantivy::query::RangeQuery;
 use tantivy::schema::Term;
 use tantivy::{Index, IndexBuilder, IndexReader, IndexWriter, ReloadPolicy};
@@ -23,6 +26,12 @@ use super::reader::{ShardContents, ShardId, ShardReader};
 use super::schema::{self, FORMAT_VERSION, Fields};
 use super::segment::{STORE_BLOCKS_CACHED, Segment, SegmentContents};
 use crate::{Error, filenames};
+
+/// Memory for the writer of a shard that does not keep it, in bytes.
+const VISITING_WRITER_BYTES: usize = 24_000_000;
+
+/// What an event held back costs beside its bytes.
+const HELD_BACK_BYTES: u64 = 160;
 
 /// How a shard's writer works.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +55,18 @@ pub struct ShardFiles {
 }
 
 /// The writer of one shard.
+///
+/// tantivy's writer costs threads and some MiB, so only a few shards keep theirs ([`Shard::keep_writer`]). The others
+/// hold their events back until they are to become visible, and have a writer for just that long.
 pub struct Shard {
     files: ShardFiles,
     writer: Option<IndexWriter<LogDocument>>,
+    keeps_writer: bool,
+    /// The writer before this one, whose merges still run on a thread of their own.
+    leaving: Option<Receiver<tantivy::Result<()>>>,
+    /// Events added and held back.
+    held_back: Vec<HeldBack>,
+    held_back_bytes: u64,
     writer_settings: WriterSettings,
     builder: DocumentBuilder,
     /// Every event before this position that belongs here has been added.
@@ -64,6 +82,13 @@ pub struct Shard {
     /// An event whose writing fails.
     #[cfg(test)]
     poison: Option<Position>,
+}
+
+/// An event that waits for a writer.
+struct HeldBack {
+    event: Event,
+    position: Position,
+    received: Timestamp,
 }
 
 /// What happened since the last time a stage was reached.
@@ -181,6 +206,10 @@ impl Shard {
         Ok(Shard {
             files,
             writer: None,
+            keeps_writer: false,
+            leaving: None,
+            held_back: Vec::new(),
+            held_back_bytes: 0,
             writer_settings,
             builder,
             added: persisted,
@@ -212,6 +241,46 @@ impl Shard {
         if position < self.added {
             return Ok(());
         }
+        if self.keeps_writer {
+            self.write_held_back()?;
+            self.write(event, position, received)?;
+        } else {
+            self.hold_back(event, position, received);
+        }
+        self.added = position.plus(1);
+        self.added_since_visible
+            .add(position, event.byte_size() as u64);
+        Ok(())
+    }
+
+    fn hold_back(&mut self, event: &Event, position: Position, received: Timestamp) {
+        // Copied: a slice would keep its neighbours of other shards in memory.
+        let source = Bytes::copy_from_slice(&event.source);
+        self.held_back_bytes += event.byte_size() as u64 + HELD_BACK_BYTES;
+        self.held_back.push(HeldBack {
+            event: Event {
+                source,
+                ..event.clone()
+            },
+            position,
+            received,
+        });
+    }
+
+    fn write_held_back(&mut self) -> tantivy::Result<()> {
+        self.held_back_bytes = 0;
+        for held in std::mem::take(&mut self.held_back) {
+            self.write(&held.event, held.position, held.received)?;
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        event: &Event,
+        position: Position,
+        received: Timestamp,
+    ) -> tantivy::Result<()> {
         if let (Operation::Index | Operation::Delete | Operation::Displace, Some(id)) =
             (event.operation, &event.id)
         {
@@ -230,10 +299,33 @@ impl Shard {
             };
             self.writer()?.add_document(document)?;
         }
-        self.added = position.plus(1);
-        self.added_since_visible
-            .add(position, event.byte_size() as u64);
         Ok(())
+    }
+
+    /// Lets the shard keep its writer from now on, or not; takes effect with the next event, or the next refresh.
+    pub fn keep_writer(&mut self, keeps_writer: bool) {
+        self.keeps_writer = keeps_writer;
+    }
+
+    /// Whether it keeps its writer.
+    pub fn keeps_writer(&self) -> bool {
+        self.keeps_writer
+    }
+
+    /// Memory in events held back, in bytes.
+    pub fn held_back_bytes(&self) -> u64 {
+        self.held_back_bytes
+    }
+
+    /// Whether an earlier writer still merges: a refresh would wait for it.
+    pub fn is_writer_leaving(&mut self) -> bool {
+        match self.leaving.as_ref().map(Receiver::try_recv) {
+            Some(Err(TryRecvError::Empty)) => true,
+            _ => {
+                self.leaving = None;
+                false
+            }
+        }
     }
 
     /// Whatever a document does to our own code, it is stored.
@@ -250,8 +342,9 @@ impl Shard {
     }
 
     #[cfg(test)]
-    pub fn poisoned(self, poison: Option<Position>) -> Shard {
-        Shard { poison, ..self }
+    pub fn poisoned(mut self, poison: Option<Position>) -> Shard {
+        self.poison = poison;
+        self
     }
 
     /// Stores events before `until` without their fields and words.
@@ -275,6 +368,7 @@ impl Shard {
     /// The writer failed; call [`Shard::go_back`].
     pub fn refresh(&mut self) -> tantivy::Result<ShardReader> {
         if self.added_since_visible.first.is_some() {
+            self.write_held_back()?;
             let payload = payload_of(self.added);
             let mut commit = self.writer()?.prepare_commit()?;
             commit.set_payload(&payload);
@@ -285,7 +379,38 @@ impl Shard {
                 self.visible_since_persisted.add(first, since.bytes);
             }
         }
-        self.files.view()
+        let view = self.files.view()?;
+        if !self.keeps_writer {
+            self.let_writer_go();
+        }
+        Ok(view)
+    }
+
+    /// Gives up the writer; its merges go on, on a thread that ends with them. Everything must be visible.
+    fn let_writer_go(&mut self) {
+        let Some(writer) = self.writer.take() else {
+            return;
+        };
+        let (done, leaving) = channel();
+        let spawned = std::thread::Builder::new()
+            .name("shard-merge".into())
+            .spawn(move || {
+                let merged = writer.wait_merging_threads();
+                if let Err(error) = &merged {
+                    tracing::warn!(%error, "segments could not be merged; they will be later");
+                }
+                // The shard may be gone.
+                let _ = done.send(merged);
+            });
+        // Without a thread the closure, and the writer in it, are gone, which gives up the merges alone.
+        self.leaving = spawned.is_ok().then_some(leaving);
+    }
+
+    fn wait_for_leaving(&mut self) {
+        if let Some(leaving) = self.leaving.take() {
+            // What failed was told; the segments that were to be merged are still there.
+            let _ = leaving.recv();
+        }
     }
 
     /// Takes note that the visible state is being made durable.
@@ -325,6 +450,8 @@ impl Shard {
     pub fn go_back(&mut self) -> Position {
         // Dropping the writer gives up what it holds; files it left are removed by the next one.
         self.writer = None;
+        self.held_back = Vec::new();
+        self.held_back_bytes = 0;
         self.added = self.visible;
         self.added_since_visible = Since::default();
         self.added
@@ -342,6 +469,7 @@ impl Shard {
 
     /// Gives up the writer after merges that run have ended. Everything must be visible.
     pub fn close_writer(&mut self) -> tantivy::Result<()> {
+        self.wait_for_leaving();
         match self.writer.take() {
             Some(writer) => writer.wait_merging_threads(),
             None => Ok(()),
@@ -350,12 +478,21 @@ impl Shard {
 
     fn writer(&mut self) -> tantivy::Result<&mut IndexWriter<LogDocument>> {
         if self.writer.is_none() {
+            // There is one writer of a folder at a time.
+            self.wait_for_leaving();
             let settings = self.writer_settings;
-            let writer = self.files.index.writer_with_num_threads(
-                settings.threads,
-                settings.memory_bytes_per_thread * settings.threads,
-            )?;
-            self.writer = Some(writer);
+            let options = match self.keeps_writer {
+                true => IndexWriterOptions::builder()
+                    .num_worker_threads(settings.threads)
+                    .memory_budget_per_thread(settings.memory_bytes_per_thread)
+                    .build(),
+                false => IndexWriterOptions::builder()
+                    .num_worker_threads(1)
+                    .num_merge_threads(1)
+                    .memory_budget_per_thread(VISITING_WRITER_BYTES)
+                    .build(),
+            };
+            self.writer = Some(self.files.index.writer_with_options(options)?);
         }
         Ok(self.writer.as_mut().expect("made just above"))
     }
@@ -376,6 +513,13 @@ impl Shard {
             writer.delete_query(Box::new(RangeQuery::new(bound(), bound())))?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        // Whoever opens the folder next must find nobody at work in it.
+        self.wait_for_leaving();
     }
 }
 
