@@ -12,18 +12,19 @@ fuzz_target!(|text: &str| {
     let context = QueryContext {
         now: Timestamp::from_nanos(0),
     };
-    let fields = json!(["message", "host.*"]);
+    // One operator per text: compiling expressions is slow here.
+    let operator = match text.len() % 2 {
+        0 => "or",
+        _ => "and",
+    };
     for query in [
-        json!({"query_string": {"query": text}}),
-        json!({"query_string": {"query": text, "default_operator": "and", "fields": fields}}),
-        json!({"simple_query_string": {"query": text}}),
-        json!({"simple_query_string": {"query": text, "default_operator": "and", "fields": fields}}),
+        json!({"query_string": {"query": text, "default_operator": operator}}),
+        json!({"simple_query_string": {"query": text, "default_operator": operator, "fields": ["message", "host.*"]}}),
     ] {
-        let parsed = parse(&query, &context);
-        assert_eq!(parsed, parse(&query, &context));
-        match parsed {
+        match parse(&query, &context) {
             Ok(filter) => {
                 assert_eq!(filter.clone().negate().negate(), filter);
+                assert_eq!(parse(&query, &context), Ok(filter));
             }
             Err(error) => assert!(!error.to_string().is_empty()),
         }
