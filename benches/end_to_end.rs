@@ -19,6 +19,9 @@ const REQUEST_BYTES: usize = 1024 * 1024;
 /// Requests under way at the same time.
 const CONNECTIONS: usize = 4;
 
+/// Events whose way from OK to found is measured.
+const PROBES: usize = 200;
+
 /// Warm runs of each query.
 const RUNS: usize = 9;
 
@@ -34,7 +37,7 @@ async fn main() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
     println!("idle RSS {:.1} MB", server.rss_megabytes("VmRSS"));
-    let sent_bytes = server.ingest().await;
+    let (sent_bytes, sustained) = server.ingest().await;
     let raw = sent_bytes as f64 / 1e6;
     println!(
         "loaded RSS now {:.1} MB, anonymous {:.1} MB",
@@ -48,6 +51,9 @@ async fn main() {
         "disk after a stop: logs {logs:.1} MB, {:.3} of raw",
         logs / raw
     );
+    let server = Server::start(dir.path()).await;
+    server.freshness(sustained / 2.0).await;
+    server.stop();
 }
 
 impl Server {
@@ -93,7 +99,8 @@ impl Server {
         }
     }
 
-    async fn ingest(&self) -> u64 {
+    /// Sends the corpus and waits until all of it is found. Answers its bytes, and how many MB a second that was.
+    async fn ingest(&self) -> (u64, f64) {
         let (queue, requests) = tokio::sync::mpsc::channel::<(usize, Vec<u8>)>(CONNECTIONS * 2);
         let reader = std::thread::spawn(move || read_requests(&queue));
         let requests = std::sync::Arc::new(tokio::sync::Mutex::new(requests));
@@ -112,27 +119,7 @@ impl Server {
                     let Some((_, body)) = requests.lock().await.recv().await else {
                         return slowest;
                     };
-                    loop {
-                        let sent = Instant::now();
-                        let reply = client
-                            .post(&url)
-                            .header("content-type", "application/x-ndjson")
-                            .body(body.clone())
-                            .send()
-                            .await;
-                        let reply = reply.unwrap();
-                        slowest = slowest.max(sent.elapsed());
-                        if reply.status() != 429 {
-                            let text = reply.text().await.unwrap();
-                            assert!(
-                                text.contains("\"errors\":false"),
-                                "{}",
-                                text.chars().take(400).collect::<String>()
-                            );
-                            break;
-                        }
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
+                    slowest = slowest.max(send_bulk(&client, &url, body).await);
                 }
             }));
         }
@@ -175,19 +162,75 @@ impl Server {
             logs as f64 / 1e6,
             journal as f64 / 1e6
         );
-        raw_bytes
+        (raw_bytes, megabytes / found)
+    }
+
+    /// How long after its OK an event is found, while the corpus comes in once more at a given rate.
+    async fn freshness(&self, megabytes_per_second: f64) {
+        let (queue, mut requests) = tokio::sync::mpsc::channel::<(usize, Vec<u8>)>(CONNECTIONS);
+        // It ends by itself when nobody takes requests any more.
+        std::thread::spawn(move || read_requests(&queue));
+        let (client, url) = (self.client.clone(), self.url.clone());
+        let stream = tokio::spawn(async move {
+            let (started, mut sent_bytes) = (Instant::now(), 0);
+            while let Some((_, body)) = requests.recv().await {
+                sent_bytes += body.len();
+                let due = sent_bytes as f64 / 1e6 / megabytes_per_second;
+                let due = started + Duration::from_secs_f64(due);
+                tokio::time::sleep_until(due.into()).await;
+                let url = format!("{url}/_bulk?filter_path=errors");
+                send_bulk(&client, &url, body).await;
+            }
+        });
+        let mut waits = Vec::new();
+        for number in 0..PROBES {
+            let word = format!("probe{number}x");
+            let body =
+                format!("{{\"create\":{{\"_index\":\"logs\"}}}}\n{{\"message\":\"{word}\"}}\n");
+            let url = format!("{}/_bulk?filter_path=errors", self.url);
+            send_bulk(&self.client, &url, body.into_bytes()).await;
+            let accepted = Instant::now();
+            let question = format!("{}/_count?q={word}", self.url);
+            while self.count_at(&question).await == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            waits.push(accepted.elapsed());
+        }
+        stream.abort();
+        waits.sort();
+        println!(
+            "found after its OK, at {megabytes_per_second:.1} MB/s: p50 {:.0?}, p99 {:.0?}, max {:.0?}",
+            waits[PROBES / 2],
+            waits[PROBES * 99 / 100 - 1],
+            waits[PROBES - 1]
+        );
     }
 
     async fn count(&self) -> u64 {
-        let reply = self
-            .client
-            .get(format!("{}/_count", self.url))
-            .send()
-            .await
-            .unwrap();
+        self.count_at(&format!("{}/_count", self.url)).await
+    }
+
+    async fn count_at(&self, url: &str) -> u64 {
+        let reply = self.client.get(url).send().await.unwrap();
         reply.json::<Value>().await.unwrap()["count"]
             .as_u64()
             .unwrap()
+    }
+
+    /// An id that few events have: the trace of one in the middle of the day; in the small corpus a number.
+    async fn needle(&self) -> String {
+        let question = json!({ "size": 1, "sort": [{ "@timestamp": "asc" }], "query": { "bool": { "filter": [
+            { "exists": { "field": "trace_id" } }, { "range": { "@timestamp": { "gte": "2026-03-01T12:00:00Z" } } } ] } } });
+        let reply = self
+            .client
+            .post(format!("{}/_search", self.url))
+            .json(&question)
+            .send()
+            .await
+            .unwrap();
+        let answer: Value = reply.json().await.unwrap();
+        let trace = answer["hits"]["hits"][0]["_source"]["trace_id"].as_str();
+        trace.unwrap_or("19999").to_owned()
     }
 
     async fn queries(&self) {
@@ -197,10 +240,7 @@ impl Server {
         let newest = |query: Value, size: u32| json!({"size": size, "query": query, "sort": [{"@timestamp": "desc"}], "track_total_hits": false});
         let count = |query: Value| json!({"size": 0, "query": query, "track_total_hits": true});
         let questions = [
-            (
-                "needle, rows",
-                newest(text("\"blk_-1608999687919862906\""), 20),
-            ),
+            ("needle, rows", newest(text(&self.needle().await), 20)),
             ("newest 20, frequent word", newest(text("error"), 20)),
             (
                 "newest 500, everything",
@@ -300,6 +340,30 @@ impl Server {
     }
 }
 
+/// Sends one request until it is taken. Answers how long the slowest answer took.
+async fn send_bulk(client: &reqwest::Client, url: &str, body: Vec<u8>) -> Duration {
+    let mut slowest = Duration::ZERO;
+    loop {
+        let sent = Instant::now();
+        let request = client
+            .post(url)
+            .header("content-type", "application/x-ndjson")
+            .body(body.clone());
+        let reply = request.send().await.unwrap();
+        slowest = slowest.max(sent.elapsed());
+        if reply.status() != 429 {
+            let text = reply.text().await.unwrap();
+            assert!(
+                text.contains("\"errors\":false"),
+                "{}",
+                text.chars().take(400).collect::<String>()
+            );
+            return slowest;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Cuts the corpus into `_bulk` requests. Answers how many documents and bytes of them there were.
 fn read_requests(queue: &tokio::sync::mpsc::Sender<(usize, Vec<u8>)>) -> (u64, u64) {
     let lines: Box<dyn Iterator<Item = Vec<u8>>> = match std::env::var("DAYBOOK_CORPUS") {
@@ -320,16 +384,16 @@ fn read_requests(queue: &tokio::sync::mpsc::Sender<(usize, Vec<u8>)>) -> (u64, u
         body.extend_from_slice(&line);
         body.push(b'\n');
         if body.len() >= REQUEST_BYTES {
-            queue
-                .blocking_send((
-                    std::mem::take(&mut in_request),
-                    std::mem::replace(&mut body, Vec::with_capacity(REQUEST_BYTES + 4096)),
-                ))
-                .unwrap();
+            let request = std::mem::replace(&mut body, Vec::with_capacity(REQUEST_BYTES + 4096));
+            let sent = queue.blocking_send((std::mem::take(&mut in_request), request));
+            if sent.is_err() {
+                break;
+            }
         }
     }
     if !body.is_empty() {
-        queue.blocking_send((in_request, body)).unwrap();
+        // Nobody may be left to take it.
+        let _ = queue.blocking_send((in_request, body));
     }
     (events, bytes)
 }
