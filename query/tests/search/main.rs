@@ -14,8 +14,12 @@ fn document(at: &str, message: &str, level: &str, number: usize) -> String {
         .to_string()
 }
 
-/// Ten events a second apart, over two days, in three segments.
 fn server() -> Server {
+    store().server()
+}
+
+/// Ten events a second apart, over two days, in three segments.
+fn store() -> Store {
     let mut store = Store::new();
     let on = |day: &str, seconds: std::ops::Range<usize>| -> Vec<String> {
         seconds
@@ -29,7 +33,7 @@ fn server() -> Server {
     store.add("logs", &on("2026-11-22", 0..3));
     store.add("logs", &on("2026-11-23", 3..6));
     store.add("logs", &on("2026-11-23", 6..10));
-    store.server()
+    store
 }
 
 fn millis(text: &str) -> i64 {
@@ -426,4 +430,20 @@ async fn the_deepest_queries_that_are_taken_are_answered_too() {
         let reply = server.search("logs", json!({"query": query})).await;
         assert_eq!(reply["_shards"]["failed"], 0, "{language} {reply}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_lacks_what_was_accepted_says_so() {
+    let mut store = store();
+    store.fall_behind();
+    let mut server = store.server();
+    let reply = server.search("logs", json!({"size": 1})).await;
+    assert_eq!(reply["timed_out"], true);
+    assert_eq!(reply["hits"]["hits"].as_array().unwrap().len(), 1);
+
+    let whole = "/logs/_search?allow_partial_search_results=false";
+    let (status, reply) = server.ask(Method::POST, whole, "{}").await;
+    assert_eq!(status, 503);
+    let reason = reply["error"]["reason"].as_str().unwrap();
+    assert!(reason.contains("behind its input"), "{reason}");
 }

@@ -57,6 +57,13 @@ impl Store {
         });
         let events = events.collect();
         self.apply(events);
+        self.indexer.caught_up();
+        self.indexer.tick().unwrap();
+    }
+
+    /// The index stands still: events that were received long ago are not found yet.
+    pub fn fall_behind(&mut self) {
+        self.apply(Vec::new());
     }
 
     pub fn delete(&mut self, index: &str, id: &str, at: &str) {
