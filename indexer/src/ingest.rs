@@ -30,6 +30,8 @@ pub struct Settings {
     pub writer_threads: usize,
     /// Memory for events that are added but not visible, over all shards, in bytes.
     pub writer_memory_bytes: usize,
+    /// Shards that keep a writer: each costs a few threads and its share of the writers' memory.
+    pub writers_kept_max: usize,
     /// How long an added event stays invisible while its shard is searched.
     pub refresh_interval: Duration,
     /// How long a visible event may stay unpersisted: what a restart reads again from the journal.
@@ -41,9 +43,6 @@ pub struct Settings {
 /// Shards that are being written at the same time; each costs mapped files. Beyond that the one unused longest is
 /// closed. As many as there may be indices.
 const OPEN_SHARDS_MAX: usize = 1_000;
-
-/// Shards that keep a writer: each costs a few threads and its share of the writers' memory.
-const WRITERS_KEPT_MAX: usize = 4;
 
 /// A shard that got nothing for this long leaves its place among them to another.
 const WRITER_KEPT_IDLE_MAX: Duration = Duration::from_secs(10);
@@ -103,6 +102,7 @@ impl Settings {
             data_dir: data_dir.to_owned(),
             writer_threads: cores.clamp(1, 8),
             writer_memory_bytes: 128 * 1024 * 1024,
+            writers_kept_max: 4,
             refresh_interval: Duration::from_millis(400),
             persist_interval: Duration::from_secs(30),
             persist_bytes: 256 * 1024 * 1024,
@@ -563,7 +563,7 @@ impl Indexer {
             let is_idle = open.used_at.elapsed() >= WRITER_KEPT_IDLE_MAX;
             (count + 1, idle.or_else(|| is_idle.then(|| id.clone())))
         });
-        if count >= WRITERS_KEPT_MAX {
+        if count >= self.settings.writers_kept_max {
             let Some(idle) = idle else {
                 self.next_grant += GRANT_INTERVAL;
                 return;
@@ -923,7 +923,7 @@ mod tests {
             first = first.plus(30);
             let kept = indexer.shards.values();
             let kept = kept.filter(|open| open.shard.keeps_writer()).count();
-            assert_eq!(kept, WRITERS_KEPT_MAX);
+            assert_eq!(kept, indexer.settings.writers_kept_max);
             let held: u64 = indexer
                 .shards
                 .values()

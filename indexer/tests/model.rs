@@ -101,6 +101,8 @@ fn settings(dir: &std::path::Path, random: &mut Random) -> Settings {
         } else {
             Duration::from_secs(3600)
         },
+        // Of the two shards both, one or none.
+        writers_kept_max: random.below(3) as usize,
         persist_bytes: 1000 * (1 + random.below(4)),
         ..Settings::new(dir)
     }
