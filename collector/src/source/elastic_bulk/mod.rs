@@ -183,7 +183,7 @@ impl ElasticBulk {
             ledger.rejected("malformed", unreadable.event_count);
             ErrorReply::from(unreadable.error)
         })?;
-        if !reservation.grow(request.items.len() * request::ITEM_BYTES) {
+        if !reservation.grow(request.memory_bytes()) {
             self.intake.count_unread_request("busy", body_bytes as u64);
             return Err(self.context.bodies.busy().into());
         }

@@ -16,7 +16,10 @@ use super::document;
 pub const ITEMS_MAX: usize = 262_144;
 
 /// About what an item takes in memory beside its document: event, outcome and reply.
-pub const ITEM_BYTES: usize = 400;
+const ITEM_BYTES: usize = 400;
+
+/// How much of an index name a refusal repeats: no name that could be right is longer.
+const NAME_CHARS_SHOWN: usize = 255;
 
 /// Elasticsearch's bound on `_id`.
 const ID_BYTES_MAX: usize = 512;
@@ -31,6 +34,18 @@ pub struct BulkRequest {
     pub events: Vec<Event>,
     /// One per action.
     pub items: Vec<Item>,
+}
+
+impl BulkRequest {
+    /// About what it and its reply take in memory beside the body.
+    pub fn memory_bytes(&self) -> usize {
+        let refused = self.items.iter().map(|item| match &item.state {
+            ItemState::Sent { .. } => 0,
+            // Held once and written into the reply once.
+            ItemState::Refused(refusal) => 2 * (refusal.index.len() + refusal.reason.len()),
+        });
+        self.items.len() * ITEM_BYTES + refused.sum::<usize>()
+    }
 }
 
 /// One action of a request.
@@ -259,7 +274,8 @@ impl<'a> Reader<'a> {
         };
         let (name, target) = (target.0.as_ref(), target.1.as_ref());
         let target = target.map_err(|error| {
-            let reason = format!("Invalid index name [{}], {}", error.name, error.problem);
+            let shown: String = error.name.chars().take(NAME_CHARS_SHOWN).collect();
+            let reason = format!("Invalid index name [{shown}], {}", error.problem);
             let error_type = "invalid_index_name_exception";
             refusal(name, 400, error_type, "invalid_index", reason)
         })?;
@@ -369,7 +385,7 @@ fn refusal(
     reason: String,
 ) -> Box<Refusal> {
     Box::new(Refusal {
-        index: index.chars().take(255).collect(),
+        index: index.chars().take(NAME_CHARS_SHOWN).collect(),
         status,
         error_type,
         reason,
@@ -524,6 +540,18 @@ mod tests {
             assert_eq!(unreadable.error.to_string(), message);
             assert!(unreadable.event_count >= 1);
         }
+    }
+
+    #[test]
+    fn what_refusals_repeat_counts_as_memory() {
+        let body = Bytes::from("{\"create\":{}}\n{}\n".repeat(100));
+        let sent = read_bulk(&body, terms(Some("logs"))).unwrap();
+        assert_eq!(sent.memory_bytes(), 100 * ITEM_BYTES);
+        let long = "Ü".repeat(10_000);
+        let refused = read_bulk(&body, terms(Some(&long))).unwrap();
+        let shown_bytes = 2 * NAME_CHARS_SHOWN;
+        assert!(refused.memory_bytes() > 100 * (ITEM_BYTES + 4 * shown_bytes));
+        assert!(refused.memory_bytes() < 100 * (ITEM_BYTES + 4 * shown_bytes + 200));
     }
 
     #[test]

@@ -220,10 +220,13 @@ impl Words<'_> {
                 None => text.words(field, word),
             }),
             Kind::BoolPrefix => {
-                let last = split_words(&self.query).last();
-                self.combine(&mut |word| match Some(word) == last {
-                    true => text.words_prefix(field, word),
-                    false => text.words(field, word),
+                let (count, mut number) = (split_words(&self.query).count(), 0);
+                self.combine(&mut |word| {
+                    number += 1;
+                    match number == count {
+                        true => text.words_prefix(field, word),
+                        false => text.words(field, word),
+                    }
                 })
             }
         }

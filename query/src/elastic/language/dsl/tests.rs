@@ -166,6 +166,10 @@ fn every_query_type_means_something() {
             "(w(m,time) | p(m,ou*))",
         ),
         (
+            r#"{"match_bool_prefix":{"m":"ou time ou"}}"#,
+            "(w(m,ou) | w(m,time) | p(m,ou*))",
+        ),
+        (
             r#"{"wildcard":{"a":{"wildcard":"w*b"}}}"#,
             "(p(a,w*b) | v(a,w*b))",
         ),
