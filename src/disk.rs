@@ -46,6 +46,7 @@ pub struct DiskWatch {
 /// Free space on the data directory's file system, in bytes.
 struct Free {
     bytes: u64,
+    /// With less than this the disk counts as full.
     reserve: u64,
 }
 
@@ -102,11 +103,12 @@ impl DiskWatch {
 
     fn free(&self) -> Option<Free> {
         let stat = rustix::fs::statvfs(&self.data_dir).ok()?;
-        let reserve =
+        let part =
             (stat.f_blocks.saturating_mul(stat.f_frsize) / RESERVE_PART).min(RESERVE_BYTES_MAX);
         Some(Free {
             bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-            reserve,
+            // What a start on a full disk took from the reserve is for that start, not for senders.
+            reserve: part + reserve::missing_bytes(&self.data_dir),
         })
     }
 

@@ -48,6 +48,14 @@ pub fn keep(data_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// How much of the disk's free room is owed to the reserve, in bytes.
+pub fn missing_bytes(data_dir: &Path) -> u64 {
+    match data_dir.join(RESERVE).exists() {
+        true => 0,
+        false => RESERVE_BYTES,
+    }
+}
+
 fn free_bytes(data_dir: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(data_dir).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
