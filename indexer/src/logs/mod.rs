@@ -2,6 +2,8 @@
 //!
 //! `query` sees [`ShardReader`] and [`Leaf`]; everything else here may change without it noticing.
 
+pub mod blocks;
+mod bloom;
 pub(crate) mod directory;
 mod document;
 pub(crate) mod event_id;

@@ -23,6 +23,15 @@ pub fn words(text: &str) -> Words<'_> {
     Words { text, at: 0 }
 }
 
+/// Calls `visit` with each word of a text, lower-cased; `room` is overwritten.
+pub fn for_each_word(text: &str, room: &mut String, mut visit: impl FnMut(&str)) {
+    let mut words = words(text);
+    while let Some(range) = words.next_range() {
+        lower_case_into(&text[range], room);
+        visit(room);
+    }
+}
+
 /// Lower-cases as the index does; `out` is overwritten.
 pub fn lower_case_into(word: &str, out: &mut String) {
     out.clear();

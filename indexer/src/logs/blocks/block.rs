@@ -1,0 +1,386 @@
+//! What a block has: its groups, their slots, and which group each document is of.
+
+use std::ops::Range;
+
+use super::file::FramePlace;
+use super::number::Cursor;
+use super::shape::{MarkKind, Shapes};
+use super::spelling::Letters;
+use super::texts::{TextKind, Texts};
+use super::writer::{BLOCK_DOCUMENTS_MAX, by_frequency};
+use super::{BlockError, FORM_ONE, MARK_MAX};
+
+/// Which slots a group has, and where they stand among those of its block.
+///
+/// Logical slots are numbered as the marks of the shape are, with the variables of the template in its mark's place.
+/// A packed group has one slot in the block, which holds them all.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupPlan {
+    /// The number of the shape.
+    pub shape: u32,
+    /// Whether all values lie in one slot.
+    pub is_packed: bool,
+    /// The first of its slots in the block.
+    pub first_slot: u32,
+    plain_before: u32,
+    variables: u32,
+    plain_after: u32,
+}
+
+impl GroupPlan {
+    /// For a shape with these marks and a template with so many variables.
+    pub fn new(shape: u32, marks: impl Iterator<Item = MarkKind>, variables: usize) -> GroupPlan {
+        let mut plan = GroupPlan {
+            shape,
+            is_packed: false,
+            first_slot: 0,
+            plain_before: 0,
+            variables: 0,
+            plain_after: 0,
+        };
+        let mut is_behind = false;
+        for mark in marks {
+            match mark {
+                MarkKind::Template => {
+                    plan.variables = variables as u32;
+                    is_behind = true;
+                }
+                MarkKind::Time(_) => {}
+                _ if is_behind => plan.plain_after += 1,
+                _ => plan.plain_before += 1,
+            }
+        }
+        plan
+    }
+
+    /// How many logical slots.
+    pub fn slot_count(&self) -> usize {
+        (self.plain_before + self.variables + self.plain_after) as usize
+    }
+
+    /// The logical slots of the template's variables.
+    pub fn variables(&self) -> Range<usize> {
+        let first = self.plain_before as usize;
+        first..first + self.variables as usize
+    }
+
+    /// How many slots in the block.
+    fn own_slots(&self) -> usize {
+        if self.is_packed { 1 } else { self.slot_count() }
+    }
+}
+
+/// Calls `visit` with the group and the slot in the block of each slot, in the order in which they lie in frames: those of
+/// one place of a shape together, then variables by group, then packed groups.
+pub fn for_each_framed(plans: &[GroupPlan], mut visit: impl FnMut(usize, usize)) {
+    let mut start = 0;
+    for run in plans.chunk_by(|a, b| a.shape == b.shape) {
+        let plain = |plan: &GroupPlan| plan.plain_before + plan.plain_after;
+        for place in 0..run.iter().map(plain).max().unwrap_or_default() {
+            for (at, plan) in run.iter().enumerate() {
+                if plan.is_packed || place >= plain(plan) {
+                    continue;
+                }
+                let behind = if place < plan.plain_before {
+                    0
+                } else {
+                    plan.variables
+                };
+                visit(start + at, (plan.first_slot + place + behind) as usize);
+            }
+        }
+        start += run.len();
+    }
+    for (group, plan) in plans.iter().enumerate().filter(|(_, plan)| !plan.is_packed) {
+        for variable in plan.variables() {
+            visit(group, plan.first_slot as usize + variable);
+        }
+    }
+    for (group, plan) in plans.iter().enumerate().filter(|(_, plan)| plan.is_packed) {
+        visit(group, plan.first_slot as usize);
+    }
+}
+
+/// A block's directory and map, read.
+pub struct Block {
+    groups: Vec<Group>,
+    slots: Vec<Slot>,
+    /// The slots of each frame, in order.
+    framed: Vec<u32>,
+    frame_ends: Vec<u32>,
+    /// The group of each document.
+    group_of: Vec<u16>,
+    /// The documents of each group in order, one group behind the other.
+    documents: Vec<u16>,
+}
+
+/// Documents with the same shape and template.
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    /// Its shape and slots.
+    pub plan: GroupPlan,
+    /// The number of its template among the texts.
+    pub template: Option<u32>,
+    /// How many documents it has.
+    pub rows: u32,
+    first_row: u32,
+}
+
+/// Where the values of a slot are.
+#[derive(Debug, Clone, Copy)]
+pub enum Slot {
+    /// All documents have the text of this number.
+    One(u32),
+    /// In a frame.
+    Framed {
+        /// How they are written.
+        form: u8,
+        /// Which frame.
+        frame: u32,
+        /// Where in it.
+        start: u32,
+        /// How many bytes.
+        len: u32,
+        /// What letters occur in the values.
+        letters: Letters,
+        /// Whose slot it is.
+        group: u32,
+    },
+}
+
+const DAMAGED: BlockError = BlockError::Damaged("a directory");
+
+impl Block {
+    /// Reads a directory and a map.
+    ///
+    /// # Errors
+    /// They are damaged, or not of these shapes and texts.
+    pub fn read(
+        directory: &[u8],
+        map: &[u8],
+        frames: &[FramePlace],
+        shapes: &Shapes,
+        texts: &Texts,
+    ) -> Result<Block, BlockError> {
+        let mut cursor = Cursor::new(directory);
+        let group_count = cursor.count()?;
+        if group_count > BLOCK_DOCUMENTS_MAX {
+            return Err(DAMAGED);
+        }
+        let mut groups = Vec::with_capacity(group_count);
+        let mut shape_numbers = Vec::with_capacity(group_count);
+        for _ in 0..group_count {
+            let shape = cursor.small()?;
+            if shape as usize >= shapes.len() {
+                return Err(DAMAGED);
+            }
+            shape_numbers.push(shape);
+        }
+        let mut slot_count = 0;
+        for shape in shape_numbers {
+            let template = cursor.small()?;
+            let (template, is_packed) = ((template / 2).checked_sub(1), template % 2 == 1);
+            let mut variables = 0;
+            if let Some(template) = template {
+                let is_template =
+                    (template as usize) < texts.len() && texts.kind(template) == TextKind::Template;
+                if !is_template {
+                    return Err(DAMAGED);
+                }
+                let text = texts.text(template).iter();
+                variables = text.filter(|byte| **byte <= MARK_MAX).count();
+            }
+            let marks = shapes.shape(shape).marks.iter().map(|mark| mark.kind);
+            let mut plan = GroupPlan::new(shape, marks, variables);
+            plan.is_packed = is_packed;
+            plan.first_slot = slot_count as u32;
+            slot_count += plan.own_slots();
+            groups.push(Group {
+                plan,
+                template,
+                rows: 0,
+                first_row: 0,
+            });
+        }
+        let mut rows = 0_u32;
+        for group in &mut groups {
+            group.rows = cursor.small()?;
+            group.first_row = rows;
+            rows = rows.checked_add(group.rows).ok_or(DAMAGED)?;
+        }
+        if rows as usize > BLOCK_DOCUMENTS_MAX || slot_count > directory.len() {
+            return Err(DAMAGED);
+        }
+        let mut block = Block {
+            groups,
+            slots: Vec::with_capacity(slot_count),
+            framed: Vec::new(),
+            frame_ends: Vec::with_capacity(frames.len()),
+            group_of: Vec::new(),
+            documents: Vec::new(),
+        };
+        block.read_slots(&mut cursor, slot_count, frames, texts)?;
+        block.read_map(map, rows as usize)?;
+        Ok(block)
+    }
+
+    fn read_slots(
+        &mut self,
+        cursor: &mut Cursor,
+        slot_count: usize,
+        frames: &[FramePlace],
+        texts: &Texts,
+    ) -> Result<(), BlockError> {
+        let forms = cursor.take(slot_count)?;
+        for form in forms {
+            self.slots.push(match *form {
+                FORM_ONE => {
+                    let text = cursor.small()?;
+                    if text as usize >= texts.len() {
+                        return Err(DAMAGED);
+                    }
+                    Slot::One(text)
+                }
+                form => Slot::Framed {
+                    form,
+                    frame: 0,
+                    start: 0,
+                    len: 0,
+                    letters: 0,
+                    group: 0,
+                },
+            });
+        }
+        let plans: Vec<GroupPlan> = self.groups.iter().map(|group| group.plan).collect();
+        let mut framed = Vec::new();
+        for_each_framed(&plans, |group, slot| {
+            if let Slot::Framed { .. } = self.slots[slot] {
+                framed.push((group as u32, slot));
+            }
+        });
+        let mut lengths = Vec::with_capacity(framed.len());
+        for _ in &framed {
+            lengths.push(cursor.small()?);
+        }
+        let (letters, _) = cursor.take(4 * framed.len())?.as_chunks();
+        let (mut frame, mut start) = (0, 0_u64);
+        for (at, (group_number, slot)) in framed.iter().enumerate() {
+            let len = lengths[at];
+            // Slots without a byte lie in no frame in particular.
+            while len > 0 && frames.get(frame).ok_or(DAMAGED)?.plain_len < start + u64::from(len) {
+                if start == 0 {
+                    return Err(DAMAGED);
+                }
+                self.frame_ends.push(self.framed.len() as u32);
+                frame += 1;
+                start = 0;
+            }
+            if let Slot::Framed {
+                frame: slot_frame,
+                start: slot_start,
+                len: slot_len,
+                letters: slot_letters,
+                group,
+                ..
+            } = &mut self.slots[*slot]
+            {
+                (*slot_frame, *slot_start) = (frame as u32, start as u32);
+                (*slot_len, *slot_letters) = (len, Letters::from_le_bytes(letters[at]));
+                *group = *group_number;
+            }
+            self.framed.push(*slot as u32);
+            start += u64::from(len);
+        }
+        self.frame_ends
+            .resize(frames.len(), self.framed.len() as u32);
+        Ok(())
+    }
+
+    fn read_map(&mut self, map: &[u8], rows: usize) -> Result<(), BlockError> {
+        const WRONG: BlockError = BlockError::Damaged("a map is not for its documents");
+        if map.len() != 2 * rows {
+            return Err(WRONG);
+        }
+        let counts: Vec<u32> = self.groups.iter().map(|group| group.rows).collect();
+        let by_rank = by_frequency(&counts);
+        let (low, high) = map.split_at(rows);
+        let mut next: Vec<u32> = self.groups.iter().map(|group| group.first_row).collect();
+        self.documents = vec![0; rows];
+        self.group_of = Vec::with_capacity(rows);
+        for (document, (low, high)) in low.iter().zip(high).enumerate() {
+            let rank = u16::from_le_bytes([*low, *high]);
+            let number = *by_rank.get(usize::from(rank)).ok_or(WRONG)?;
+            let group = &self.groups[number as usize];
+            let row = &mut next[number as usize];
+            if *row >= group.first_row + group.rows {
+                return Err(WRONG);
+            }
+            self.documents[*row as usize] = document as u16;
+            self.group_of.push(number as u16);
+            *row += 1;
+        }
+        Ok(())
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Group>() * self.groups.len()
+            + size_of::<Slot>() * self.slots.len()
+            + 4 * self.framed.len()
+            + 4 * self.documents.len()
+    }
+
+    /// How many documents it has.
+    pub fn document_count(&self) -> usize {
+        self.group_of.len()
+    }
+
+    /// Its groups.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The documents of a group, by row.
+    pub fn documents_of(&self, group: &Group) -> &[u16] {
+        &self.documents[group.first_row as usize..(group.first_row + group.rows) as usize]
+    }
+
+    /// The group of a document, and its row there.
+    pub fn row_of(&self, document: u16) -> Option<(&Group, usize)> {
+        let group = &self.groups[usize::from(*self.group_of.get(usize::from(document))?)];
+        let row = self.documents_of(group).binary_search(&document).ok()?;
+        Some((group, row))
+    }
+
+    /// Whether all values of a slot are the same text; `None` for slots in frames, and those of packed groups.
+    pub fn one(&self, group: &Group, slot: usize) -> Option<u32> {
+        match self.slots[self.slot_in_block(group, slot)] {
+            Slot::One(text) => Some(text),
+            Slot::Framed { .. } => None,
+        }
+    }
+
+    /// Where a logical slot of a group is; of a packed group where all of them are.
+    pub fn slot(&self, group: &Group, slot: usize) -> &Slot {
+        &self.slots[self.slot_in_block(group, slot)]
+    }
+
+    fn slot_in_block(&self, group: &Group, slot: usize) -> usize {
+        let first = group.plan.first_slot as usize;
+        if group.plan.is_packed {
+            first
+        } else {
+            first + slot
+        }
+    }
+
+    /// The slots in a frame, in order.
+    pub fn slots_in_frame(&self, frame: usize) -> impl Iterator<Item = &Slot> {
+        let start = match frame {
+            0 => 0,
+            _ => self.frame_ends[frame - 1] as usize,
+        };
+        let slots = &self.framed[start..self.frame_ends[frame] as usize];
+        slots.iter().map(|slot| &self.slots[*slot as usize])
+    }
+}

@@ -1,0 +1,673 @@
+//! The file of a segment's blocks, read: where everything is, and documents as they were.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tantivy::directory::OwnedBytes;
+
+use super::block::{Block, Group, Slot};
+use super::number::{Cursor, push_number};
+use super::shape::{MarkKind, Shapes};
+use super::slot::{SlotValues, line};
+use super::texts::Texts;
+use super::writer::{BLOCK_DOCUMENTS_MAX, TIME_BYTES_MAX, write_time};
+use super::{BlockError, FORM, FORM_LINES, MARK_MAX};
+
+const MAGIC: &[u8; 4] = b"DBLK";
+const FOOTER_BYTES: usize = 3 * 8 + 4 + 4;
+
+/// A section or frame that claims to be longer is none of ours.
+const PLAIN_BYTES_MAX: u64 = 1 << 28;
+
+/// Bytes of a file that were compressed together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Section {
+    /// Where they start in the file.
+    pub start: u64,
+    /// How many they are.
+    pub len: u64,
+    /// How many they are decompressed.
+    pub plain_len: u64,
+}
+
+/// The lengths of a frame and its filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramePlace {
+    /// Compressed.
+    pub len: u64,
+    /// Decompressed.
+    pub plain_len: u64,
+    /// Of its filter.
+    pub filter_len: u64,
+}
+
+/// A block in the index of the file: frames, filters, map and directory follow each other from `start` on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// How many documents it has.
+    pub document_count: u32,
+    /// Where it starts in the file.
+    pub start: u64,
+    /// Its frames.
+    pub frames: Vec<FramePlace>,
+    /// The length of the map, compressed; it has two bytes for each document.
+    pub map_len: u64,
+    /// The length of the directory, compressed.
+    pub directory_len: u64,
+    /// Decompressed.
+    pub directory_plain_len: u64,
+}
+
+/// Writes the index.
+pub fn write_index(shapes: Section, texts: Section, blocks: &[IndexEntry], out: &mut Vec<u8>) {
+    for section in [shapes, texts] {
+        for number in [section.start, section.len, section.plain_len] {
+            push_number(out, number as usize);
+        }
+    }
+    push_number(out, blocks.len());
+    for block in blocks {
+        push_number(out, block.document_count as usize);
+        push_number(out, block.start as usize);
+        push_number(out, block.frames.len());
+        for frame in &block.frames {
+            for number in [frame.len, frame.plain_len, frame.filter_len] {
+                push_number(out, number as usize);
+            }
+        }
+        for number in [
+            block.map_len,
+            block.directory_len,
+            block.directory_plain_len,
+        ] {
+            push_number(out, number as usize);
+        }
+    }
+}
+
+/// Writes the end of the file.
+///
+/// # Errors
+/// It could not be written.
+pub fn write_footer(index: Section, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    for number in [index.start, index.len, index.plain_len] {
+        out.write_all(&number.to_le_bytes())?;
+    }
+    out.write_all(&FORM.to_le_bytes())?;
+    out.write_all(MAGIC)
+}
+
+/// Where a block is, and which documents it has.
+#[derive(Debug, Clone)]
+pub struct BlockPlace {
+    /// The first of its documents in the segment.
+    pub first_document: u32,
+    /// The block's entry in the file's index.
+    pub entry: IndexEntry,
+    frame_starts: Vec<u64>,
+    filter_starts: Vec<u64>,
+    map: Section,
+    directory: Section,
+}
+
+impl BlockPlace {
+    fn new(first_document: u32, entry: IndexEntry) -> Option<BlockPlace> {
+        let mut at = entry.start;
+        let mut starts = |lengths: &mut dyn Iterator<Item = u64>| {
+            let mut starts = Vec::with_capacity(entry.frames.len());
+            for len in lengths {
+                starts.push(at);
+                at = at.checked_add(len)?;
+            }
+            Some(starts)
+        };
+        let frame_starts = starts(&mut entry.frames.iter().map(|frame| frame.len))?;
+        let filter_starts = starts(&mut entry.frames.iter().map(|frame| frame.filter_len))?;
+        let sections = starts(&mut [entry.map_len, entry.directory_len].into_iter())?;
+        Some(BlockPlace {
+            first_document,
+            frame_starts,
+            filter_starts,
+            map: Section {
+                start: sections[0],
+                len: entry.map_len,
+                plain_len: 2 * u64::from(entry.document_count),
+            },
+            directory: Section {
+                start: sections[1],
+                len: entry.directory_len,
+                plain_len: entry.directory_plain_len,
+            },
+            entry,
+        })
+    }
+
+    /// The document behind its last one.
+    pub fn end_document(&self) -> u32 {
+        self.first_document + self.entry.document_count
+    }
+}
+
+/// Directories and frames that were read, of all files; the ones used least are dropped.
+#[derive(Clone)]
+pub struct BlockCache {
+    cache: Arc<Cache<Key, Cached, ByMemory>>,
+    next_file: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    file: u64,
+    block: u32,
+    /// A frame; `None` for the directory and map.
+    frame: Option<u32>,
+}
+
+#[derive(Clone)]
+enum Cached {
+    Block(Arc<Block>),
+    Frame(Arc<Frame>),
+}
+
+#[derive(Clone)]
+struct ByMemory;
+
+impl Weighter<Key, Cached> for ByMemory {
+    fn weight(&self, _: &Key, cached: &Cached) -> u64 {
+        let bytes = match cached {
+            Cached::Block(block) => block.memory_bytes(),
+            // Its line starts come later and are as long at most.
+            Cached::Frame(frame) => frame.bytes.len() * 3 / 2,
+        };
+        bytes as u64 + 64
+    }
+}
+
+impl BlockCache {
+    /// Keeps about so many bytes.
+    pub fn new(bytes: u64) -> BlockCache {
+        let items = (bytes / (64 * 1024)) as usize;
+        BlockCache {
+            cache: Arc::new(Cache::with_weighter(items, bytes, ByMemory)),
+            next_file: Arc::default(),
+        }
+    }
+}
+
+/// A decompressed frame.
+pub struct Frame {
+    bytes: Vec<u8>,
+    /// For slots of many lines, which were asked for single ones, where each starts; by the slot's place.
+    line_starts: std::sync::Mutex<rustc_hash::FxHashMap<u32, Arc<[u32]>>>,
+}
+
+/// Slots with fewer rows are walked over each time.
+const INDEXED_ROWS_MIN: usize = 64;
+
+/// The blocks of a segment. Cheap to clone.
+#[derive(Clone)]
+pub struct BlocksFile {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bytes: OwnedBytes,
+    file: u64,
+    cache: BlockCache,
+    places: Vec<BlockPlace>,
+    shapes: Section,
+    texts: Section,
+    read_shapes: OnceLock<Result<Shapes, BlockError>>,
+    read_texts: OnceLock<Result<Texts, BlockError>>,
+}
+
+const ENDS_EARLY: BlockError = BlockError::Damaged("the file ends early");
+
+impl BlocksFile {
+    /// Opens a file by its bytes. Reads its index alone.
+    ///
+    /// # Errors
+    /// It is of a newer form, or damaged.
+    pub fn open(bytes: OwnedBytes, cache: &BlockCache) -> Result<BlocksFile, BlockError> {
+        let footer_start = bytes.len().checked_sub(FOOTER_BYTES).ok_or(ENDS_EARLY)?;
+        let footer = &bytes[footer_start..];
+        if &footer[FOOTER_BYTES - 4..] != MAGIC {
+            return Err(BlockError::Damaged("it is no file of blocks"));
+        }
+        let number = |at: usize| {
+            let (numbers, _) = footer.as_chunks::<8>();
+            u64::from_le_bytes(numbers[at])
+        };
+        let (forms, _) = footer[24..].as_chunks::<4>();
+        let form = u32::from_le_bytes(forms[0]);
+        if form > FORM {
+            return Err(BlockError::NewerForm(form));
+        }
+        let index = Section {
+            start: number(0),
+            len: number(1),
+            plain_len: number(2),
+        };
+        let index = read_section(&bytes, index)?;
+        let mut cursor = Cursor::new(&index);
+        let mut section = || -> Result<Section, BlockError> {
+            Ok(Section {
+                start: cursor.number()? as u64,
+                len: cursor.number()? as u64,
+                plain_len: cursor.number()? as u64,
+            })
+        };
+        let (shapes, texts) = (section()?, section()?);
+        let mut places = Vec::new();
+        let mut first_document = 0_u32;
+        for _ in 0..cursor.count()? {
+            let document_count = cursor.small()?;
+            let start = cursor.number()? as u64;
+            let frame_count = cursor.count()?;
+            let mut frames = Vec::with_capacity(frame_count);
+            for _ in 0..frame_count {
+                frames.push(FramePlace {
+                    len: cursor.number()? as u64,
+                    plain_len: cursor.number()? as u64,
+                    filter_len: cursor.number()? as u64,
+                });
+            }
+            let entry = IndexEntry {
+                document_count,
+                start,
+                frames,
+                map_len: cursor.number()? as u64,
+                directory_len: cursor.number()? as u64,
+                directory_plain_len: cursor.number()? as u64,
+            };
+            if document_count as usize > BLOCK_DOCUMENTS_MAX {
+                return Err(BlockError::Damaged("a block of too many documents"));
+            }
+            let place = BlockPlace::new(first_document, entry).ok_or(ENDS_EARLY)?;
+            first_document = first_document
+                .checked_add(document_count)
+                .ok_or(ENDS_EARLY)?;
+            places.push(place);
+        }
+        Ok(BlocksFile {
+            inner: Arc::new(Inner {
+                bytes,
+                file: cache.next_file.fetch_add(1, Ordering::Relaxed),
+                cache: cache.clone(),
+                places,
+                shapes,
+                texts,
+                read_shapes: OnceLock::new(),
+                read_texts: OnceLock::new(),
+            }),
+        })
+    }
+
+    /// Its blocks, in the order of their documents.
+    pub fn places(&self) -> &[BlockPlace] {
+        &self.inner.places
+    }
+
+    /// How many documents it has.
+    pub fn document_count(&self) -> u32 {
+        self.places().last().map_or(0, BlockPlace::end_document)
+    }
+
+    /// The shapes of its documents; read the first time.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn shapes(&self) -> Result<&Shapes, BlockError> {
+        let read = || Shapes::read(&read_section(&self.inner.bytes, self.inner.shapes)?);
+        let shapes = self.inner.read_shapes.get_or_init(read);
+        shapes.as_ref().map_err(Clone::clone)
+    }
+
+    /// Its texts; read the first time.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn texts(&self) -> Result<&Texts, BlockError> {
+        let read = || Texts::read(&read_section(&self.inner.bytes, self.inner.texts)?);
+        let texts = self.inner.read_texts.get_or_init(read);
+        texts.as_ref().map_err(Clone::clone)
+    }
+
+    /// Bytes of the file that shapes and texts take.
+    pub fn dictionary_bytes(&self) -> (u64, u64) {
+        (self.inner.shapes.len, self.inner.texts.len)
+    }
+
+    /// The directory and map of a block.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn block(&self, block: usize) -> Result<Arc<Block>, BlockError> {
+        let key = Key {
+            file: self.inner.file,
+            block: block as u32,
+            frame: None,
+        };
+        if let Some(Cached::Block(block)) = self.inner.cache.cache.get(&key) {
+            return Ok(block);
+        }
+        let place = &self.inner.places[block];
+        let directory = read_section(&self.inner.bytes, place.directory)?;
+        let map = read_section(&self.inner.bytes, place.map)?;
+        let frames = &place.entry.frames;
+        let read = Block::read(&directory, &map, frames, self.shapes()?, self.texts()?)?;
+        let read = Arc::new(read);
+        self.inner
+            .cache
+            .cache
+            .insert(key, Cached::Block(Arc::clone(&read)));
+        Ok(read)
+    }
+
+    /// The filter of a frame.
+    ///
+    /// # Errors
+    /// The file ends before it.
+    pub fn filter(&self, block: usize, frame: usize) -> Result<&[u8], BlockError> {
+        let place = &self.inner.places[block];
+        let start = place.filter_starts[frame] as usize;
+        let end = start + place.entry.frames[frame].filter_len as usize;
+        self.inner.bytes.get(start..end).ok_or(ENDS_EARLY)
+    }
+
+    /// A frame's bytes as they are in the file, and its filter's.
+    ///
+    /// # Errors
+    /// The file ends before them.
+    pub fn raw_frame(&self, block: usize, frame: usize) -> Result<&[u8], BlockError> {
+        let place = &self.inner.places[block];
+        let start = place.frame_starts[frame] as usize;
+        let end = start + place.entry.frames[frame].len as usize;
+        self.inner.bytes.get(start..end).ok_or(ENDS_EARLY)
+    }
+
+    /// A map's bytes as they are in the file.
+    ///
+    /// # Errors
+    /// The file ends before them.
+    pub fn raw_map(&self, block: usize) -> Result<&[u8], BlockError> {
+        let map = self.inner.places[block].map;
+        let start = map.start as usize;
+        let range = start..start + map.len as usize;
+        self.inner.bytes.get(range).ok_or(ENDS_EARLY)
+    }
+
+    /// A directory, decompressed.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn directory(&self, block: usize) -> Result<Vec<u8>, BlockError> {
+        read_section(&self.inner.bytes, self.inner.places[block].directory)
+    }
+
+    /// A frame, decompressed.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn frame(&self, block: usize, frame: usize) -> Result<Arc<Frame>, BlockError> {
+        let key = Key {
+            file: self.inner.file,
+            block: block as u32,
+            frame: Some(frame as u32),
+        };
+        if let Some(Cached::Frame(frame)) = self.inner.cache.cache.get(&key) {
+            return Ok(frame);
+        }
+        let plain_len = self.inner.places[block].entry.frames[frame].plain_len;
+        let bytes = decompress(self.raw_frame(block, frame)?, plain_len)?;
+        let read = Arc::new(Frame {
+            bytes,
+            line_starts: Default::default(),
+        });
+        self.inner
+            .cache
+            .cache
+            .insert(key, Cached::Frame(Arc::clone(&read)));
+        Ok(read)
+    }
+
+    /// Which block a document of the segment is in, and which of the block's it is.
+    pub fn locate(&self, document: u32) -> Option<(usize, u16)> {
+        let places = self.places();
+        let block = places
+            .partition_point(|place| place.first_document <= document)
+            .checked_sub(1)?;
+        let place = &places[block];
+        let is_there = document < place.end_document();
+        is_there.then_some((block, (document - place.first_document) as u16))
+    }
+
+    /// Writes a document behind what is in `out` and answers the sender's id; `timestamp` is its time in nanoseconds.
+    ///
+    /// # Errors
+    /// There is no such document, or it is damaged.
+    pub fn document(
+        &self,
+        document: u32,
+        timestamp: i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<String>, BlockError> {
+        const NO_DOCUMENT: BlockError = BlockError::Damaged("there is no such document");
+        let (number, document) = self.locate(document).ok_or(NO_DOCUMENT)?;
+        let block = self.block(number)?;
+        let (group, row) = block.row_of(document).ok_or(NO_DOCUMENT)?;
+        let mut row = Row::new(self, number, &block, group, row)?;
+        let mut id = None;
+        let mut slot = 0;
+        for byte in self.shapes()?.text(group.plan.shape) {
+            if *byte > MARK_MAX {
+                out.push(*byte);
+                continue;
+            }
+            match MarkKind::of(*byte) {
+                MarkKind::Id => {
+                    let mut spelled = vec![b'"'];
+                    row.value(slot, &mut spelled)?;
+                    spelled.push(b'"');
+                    let damaged = |_| BlockError::Damaged("an id");
+                    id = Some(serde_json::from_slice(&spelled).map_err(damaged)?);
+                    slot += 1;
+                }
+                MarkKind::Text => {
+                    out.push(b'"');
+                    row.value(slot, out)?;
+                    out.push(b'"');
+                    slot += 1;
+                }
+                MarkKind::Bare | MarkKind::Whole => {
+                    row.value(slot, out)?;
+                    slot += 1;
+                }
+                MarkKind::Template => {
+                    out.push(b'"');
+                    row.message(out)?;
+                    out.push(b'"');
+                    slot = group.plan.variables().end;
+                }
+                MarkKind::Time(digits) => {
+                    let mut time = [0; TIME_BYTES_MAX];
+                    out.push(b'"');
+                    out.extend_from_slice(write_time(timestamp, digits, &mut time));
+                    out.push(b'"');
+                }
+            }
+        }
+        Ok(id)
+    }
+
+    /// Whether a document has an id that its sender gave.
+    ///
+    /// # Errors
+    /// There is no such document, or it is damaged.
+    pub fn has_id(&self, document: u32) -> Result<bool, BlockError> {
+        const NO_DOCUMENT: BlockError = BlockError::Damaged("there is no such document");
+        let (number, document) = self.locate(document).ok_or(NO_DOCUMENT)?;
+        let block = self.block(number)?;
+        let (group, _) = block.row_of(document).ok_or(NO_DOCUMENT)?;
+        let marks = &self.shapes()?.shape(group.plan.shape).marks;
+        Ok(marks.first().is_some_and(|mark| mark.kind == MarkKind::Id))
+    }
+}
+
+impl Frame {
+    /// The values of a slot that lies in this frame.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn slot(&self, slot: &Slot, rows: usize) -> Result<SlotValues<'_>, BlockError> {
+        const DAMAGED: BlockError = BlockError::Damaged("a slot beyond its frame");
+        let Slot::Framed {
+            form, start, len, ..
+        } = *slot
+        else {
+            return Err(DAMAGED);
+        };
+        let start = start as usize;
+        let bytes = self.bytes.get(start..start + len as usize);
+        Ok(SlotValues::new(form, bytes.ok_or(DAMAGED)?, rows))
+    }
+
+    /// One line of a slot of many; remembers where lines start.
+    fn line<'f>(&'f self, start: u32, lines: &'f [u8], row: usize) -> Result<&'f [u8], BlockError> {
+        const NO_ROW: BlockError = BlockError::Damaged("a slot has not the rows of its group");
+        let starts = {
+            let mut known = self
+                .line_starts
+                .lock()
+                .expect("no holder of this lock panics");
+            let starts = known.entry(start).or_insert_with(|| {
+                let after = memchr::memchr_iter(b'\n', lines).map(|end| end as u32 + 1);
+                std::iter::once(0).chain(after).collect()
+            });
+            Arc::clone(starts)
+        };
+        let start = *starts.get(row).ok_or(NO_ROW)? as usize;
+        let end = *starts.get(row + 1).ok_or(NO_ROW)? as usize;
+        Ok(&lines[start..end - 1])
+    }
+}
+
+/// One document in its block; keeps the frames it has used.
+pub struct Row<'b> {
+    file: &'b BlocksFile,
+    texts: &'b Texts,
+    number: usize,
+    block: &'b Block,
+    group: &'b Group,
+    row: usize,
+    last: Option<(u32, Arc<Frame>)>,
+}
+
+impl<'b> Row<'b> {
+    /// A row of a group of the block `number`.
+    ///
+    /// # Errors
+    /// The texts are damaged.
+    pub fn new(
+        file: &'b BlocksFile,
+        number: usize,
+        block: &'b Block,
+        group: &'b Group,
+        row: usize,
+    ) -> Result<Row<'b>, BlockError> {
+        Ok(Row {
+            file,
+            texts: file.texts()?,
+            number,
+            block,
+            group,
+            row,
+            last: None,
+        })
+    }
+
+    /// Goes to another row of the same group.
+    pub fn go_to(&mut self, row: usize) {
+        self.row = row;
+    }
+
+    /// Writes the value of a logical slot, as it is spelled, behind what is in `out`.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn value(&mut self, slot: usize, out: &mut Vec<u8>) -> Result<(), BlockError> {
+        let place = self.block.slot(self.group, slot);
+        let (frame, form, start) = match place {
+            Slot::One(text) => {
+                out.extend_from_slice(self.texts.text(*text));
+                return Ok(());
+            }
+            Slot::Framed {
+                frame, form, start, ..
+            } => (*frame, *form, *start),
+        };
+        let frame = match &self.last {
+            Some((last, bytes)) if *last == frame => Arc::clone(bytes),
+            _ => {
+                let read = self.file.frame(self.number, frame as usize)?;
+                self.last = Some((frame, Arc::clone(&read)));
+                read
+            }
+        };
+        let rows = self.group.rows as usize;
+        let (rows, row) = match self.group.plan.is_packed {
+            true => (rows * self.group.plan.slot_count(), slot * rows + self.row),
+            false => (rows, self.row),
+        };
+        let values = frame.slot(place, rows)?;
+        let value = match values.lines() {
+            Some(lines) if form == FORM_LINES && rows >= INDEXED_ROWS_MIN => {
+                frame.line(start, lines, row)?
+            }
+            Some(lines) => line(lines, row)?,
+            None => values.get(row)?,
+        };
+        out.extend_from_slice(value);
+        Ok(())
+    }
+
+    /// Writes the text that has the group's template, as it is spelled, behind what is in `out`.
+    ///
+    /// # Errors
+    /// It is damaged, or the group has no template.
+    pub fn message(&mut self, out: &mut Vec<u8>) -> Result<(), BlockError> {
+        let no_template = BlockError::Damaged("a group without template");
+        let template = self.texts.text(self.group.template.ok_or(no_template)?);
+        let mut slot = self.group.plan.variables().start;
+        let mut rest = template;
+        while let Some(at) = rest.iter().position(|byte| *byte <= MARK_MAX) {
+            out.extend_from_slice(&rest[..at]);
+            self.value(slot, out)?;
+            slot += 1;
+            rest = &rest[at + 1..];
+        }
+        out.extend_from_slice(rest);
+        Ok(())
+    }
+}
+
+fn read_section(bytes: &[u8], section: Section) -> Result<Vec<u8>, BlockError> {
+    let start = usize::try_from(section.start).map_err(|_| ENDS_EARLY)?;
+    let end = usize::try_from(section.len)
+        .ok()
+        .and_then(|len| start.checked_add(len));
+    let compressed = bytes.get(start..end.ok_or(ENDS_EARLY)?);
+    decompress(compressed.ok_or(ENDS_EARLY)?, section.plain_len)
+}
+
+fn decompress(compressed: &[u8], plain_len: u64) -> Result<Vec<u8>, BlockError> {
+    if plain_len > PLAIN_BYTES_MAX {
+        return Err(BlockError::Damaged("a length beyond all bounds"));
+    }
+    match zstd::bulk::decompress(compressed, plain_len as usize) {
+        Ok(plain) if plain.len() as u64 == plain_len => Ok(plain),
+        _ => Err(BlockError::Damaged("a part does not decompress")),
+    }
+}

@@ -1,0 +1,54 @@
+//! Blocks of several segments as those of one.
+
+use std::io::{self, Write};
+
+use super::file::BlocksFile;
+use super::writer::BlocksWriter;
+
+/// Blocks with at least so many documents are taken over as they are; smaller ones are joined, which costs as much as
+/// taking their documents in again.
+const COPIED_DOCUMENTS_MIN: u32 = 16 * 1024;
+
+/// A segment that is merged.
+pub struct MergeInput<'a> {
+    /// Its blocks.
+    pub file: &'a BlocksFile,
+    /// Whether a document is kept; `None` when all are.
+    pub is_alive: Option<&'a dyn Fn(u32) -> bool>,
+    /// The time of a document, in nanoseconds since 1970.
+    pub timestamp: &'a dyn Fn(u32) -> i64,
+}
+
+/// Writes the documents of all inputs, one input behind the other, those left out that are not alive.
+///
+/// # Errors
+/// An input is damaged, or the output could not be written.
+pub fn merge<W: Write>(inputs: &[MergeInput], out: W) -> io::Result<W> {
+    let mut writer = BlocksWriter::new(out)?;
+    let mut source = Vec::new();
+    for input in inputs {
+        for (number, place) in input.file.places().iter().enumerate() {
+            let documents = place.first_document..place.end_document();
+            let are_alive = input
+                .is_alive
+                .is_none_or(|is_alive| documents.clone().all(is_alive));
+            if are_alive && place.entry.document_count >= COPIED_DOCUMENTS_MIN {
+                writer.copy_block(input.file, number)?;
+                continue;
+            }
+            for document in documents {
+                if input.is_alive.is_some_and(|is_alive| !is_alive(document)) {
+                    continue;
+                }
+                let timestamp = (input.timestamp)(document);
+                source.clear();
+                let id = input
+                    .file
+                    .document(document, timestamp, &mut source)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                writer.add(&source, timestamp, id.as_deref(), &mut |_, _, _| ())?;
+            }
+        }
+    }
+    writer.finish()
+}

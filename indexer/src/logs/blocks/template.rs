@@ -1,0 +1,179 @@
+//! Cuts the variables out of a message: what is left is its template.
+//!
+//! A word is a variable when it has a digit, is four or more letters of hexadecimal digits alone, or is longer than 64
+//! bytes; so is what stands in quotes. Variables that only a sign or a blank-free separator keeps apart are one.
+
+use std::ops::Range;
+
+use super::{MARK_MAX, TEXT};
+
+/// Longer words are variables whatever they are made of.
+const WORD_BYTES_MAX: usize = 64;
+
+/// A message with more is not cut: its template would not come again.
+const VARIABLES_MAX: usize = 256;
+
+/// Writes the template of a text as it is spelled in JSON, and where its variables stand; both are overwritten.
+/// Answers `false` when the text cannot be cut.
+pub fn cut(text: &[u8], template: &mut Vec<u8>, variables: &mut Vec<Range<usize>>) -> bool {
+    template.clear();
+    variables.clear();
+    let mut at = 0;
+    let mut written = 0;
+    while at < text.len() {
+        let (variable, next) = match text[at] {
+            b'\\' => match quoted(text, at) {
+                Some(quoted) if is_worth_cutting(&text[quoted.clone()]) => {
+                    let next = quoted.end + QUOTE.len();
+                    (quoted, next)
+                }
+                Some(quoted) => {
+                    at = quoted.end + QUOTE.len();
+                    continue;
+                }
+                None => {
+                    at += escape_len(text, at);
+                    continue;
+                }
+            },
+            byte if is_word_byte(byte) => {
+                let end = end_of_word(text, at);
+                if !is_variable(&text[at..end]) {
+                    at = end;
+                    continue;
+                }
+                let end = end_of_run(text, end);
+                (at..end, end)
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        if variables.len() == VARIABLES_MAX {
+            return false;
+        }
+        template.extend_from_slice(&text[written..variable.start]);
+        template.push(TEXT);
+        written = variable.end;
+        at = next;
+        variables.push(variable);
+    }
+    template.extend_from_slice(&text[written..]);
+    // What is no JSON may hold the marks itself.
+    let mark_count = template.iter().filter(|byte| **byte <= MARK_MAX).count();
+    mark_count == variables.len()
+}
+
+/// A quote as it is spelled inside of a text.
+const QUOTE: &[u8] = b"\\\"";
+
+/// What stands between the quotes of which the first is at `at`; `None` when there is none, or it is the last one.
+fn quoted(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let start = at + QUOTE.len();
+    if text.get(at..start)? != QUOTE {
+        return None;
+    }
+    let mut end = start;
+    loop {
+        end += memchr::memchr(b'\\', text.get(end..)?)?;
+        if text.get(end + 1) == Some(&b'"') {
+            return Some(start..end);
+        }
+        end += 2;
+    }
+}
+
+/// Access logs write `"-"` for what is not known.
+fn is_worth_cutting(quoted: &[u8]) -> bool {
+    !quoted.is_empty() && quoted != b"-"
+}
+
+/// The length of the escape at `at`, never beyond the end.
+fn escape_len(text: &[u8], at: usize) -> usize {
+    let len = if text.get(at + 1) == Some(&b'u') {
+        6
+    } else {
+        2
+    };
+    len.min(text.len() - at)
+}
+
+fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+fn end_of_word(text: &[u8], at: usize) -> usize {
+    let rest = &text[at..];
+    let len = rest.iter().position(|byte| !is_word_byte(*byte));
+    at + len.unwrap_or(rest.len())
+}
+
+fn is_variable(word: &[u8]) -> bool {
+    let has_digit = word.iter().any(u8::is_ascii_digit);
+    let is_hex = word.len() >= 4 && word.iter().all(u8::is_ascii_hexdigit);
+    has_digit || is_hex || word.len() > WORD_BYTES_MAX
+}
+
+/// Where the run of variables ends of which the first ends at `end`.
+fn end_of_run(text: &[u8], mut end: usize) -> usize {
+    while let [separator, first, ..] = &text[end..]
+        && matches!(separator, b'.' | b':' | b'-' | b'/' | b',' | b'_' | b'@')
+        && is_word_byte(*first)
+    {
+        let next = end_of_word(text, end + 1);
+        if !is_variable(&text[end + 1..next]) {
+            break;
+        }
+        end = next;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (String, Vec<&str>) {
+        let (mut template, mut variables) = (Vec::new(), Vec::new());
+        assert!(cut(text.as_bytes(), &mut template, &mut variables));
+        let variables = variables.iter().map(|range| &text[range.clone()]);
+        let template = String::from_utf8(template).unwrap().replace('\u{1}', "*");
+        (template, variables.collect())
+    }
+
+    #[test]
+    fn variables_are_cut_out() {
+        assert_eq!(
+            parts("Received block blk_38 of size 7388643 from /10.253.241.124:80 dead beef"),
+            (
+                "Received block * of size * from /* * *".into(),
+                vec!["blk_38", "7388643", "10.253.241.124:80", "dead", "beef"]
+            )
+        );
+        assert_eq!(
+            parts(r#"- [01/Mar] \"GET /a?b=1\" \"-\" \n5x \u00e9t\u00e9 1"#),
+            (
+                r#"- [*/Mar] \"*\" \"-\" \n* \u00e9t\u00e9 *"#.into(),
+                vec!["01", "GET /a?b=1", "5x", "1"]
+            )
+        );
+    }
+
+    #[test]
+    fn odd_ends_are_survived() {
+        for text in [
+            "\\",
+            "a\\",
+            "\\\"",
+            "\\\"open 1",
+            "\\u00",
+            "1.",
+            "1.a",
+            "ü1-",
+            "\\\"\\\"",
+        ] {
+            parts(text);
+        }
+    }
+}
