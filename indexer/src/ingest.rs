@@ -14,6 +14,7 @@ use event::{Batch, Day, Ledger, Operation, Position, SourceCounts, Timestamp};
 
 use crate::catalog::{Catalog, SavedLedger};
 use crate::logs::ShardId;
+use crate::logs::blocks::BlockCache;
 use crate::logs::event_id::EventIds;
 use crate::logs::log_index::{LogIndex, Slot};
 use crate::logs::shard::{Shard, WriterSettings, check_format};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub writer_threads: usize,
     /// Memory for events that are added but not visible, over all shards, in bytes.
     pub writer_memory_bytes: usize,
+    /// Memory for parts of blocks that were read, of all shards together, in bytes.
+    pub cache_bytes: u64,
     /// Shards that keep a writer: each costs a few threads and its share of the writers' memory.
     pub writers_kept_max: usize,
     /// How long an added event stays invisible while its shard is searched.
@@ -102,6 +105,7 @@ impl Settings {
             data_dir: data_dir.to_owned(),
             writer_threads: cores.clamp(1, 8),
             writer_memory_bytes: 128 * 1024 * 1024,
+            cache_bytes: 64 * 1024 * 1024,
             writers_kept_max: 4,
             refresh_interval: Duration::from_millis(400),
             persist_interval: Duration::from_secs(30),
@@ -114,6 +118,7 @@ impl Settings {
 pub struct Indexer {
     settings: Settings,
     ids: EventIds,
+    cache: BlockCache,
     log_index: LogIndex,
     catalog: Arc<Catalog>,
     ledger: Arc<Ledger>,
@@ -180,7 +185,8 @@ impl Indexer {
         let logs = data_dir.join(filenames::LOGS);
         std::fs::create_dir_all(&logs).map_err(Error::io(&logs))?;
         let ids = EventIds::new(catalog.directory_number()?);
-        let log_index = LogIndex::new(&data_dir, ids.clone());
+        let cache = BlockCache::new(settings.cache_bytes);
+        let log_index = LogIndex::new(&data_dir, ids.clone(), cache.clone());
         for id in filenames::list_shards(&data_dir).map_err(Error::io(&logs))? {
             let folder = filenames::shard_folder(&data_dir, &id);
             if let Ok(format) = std::fs::read_to_string(folder.join(filenames::SHARD_FORMAT)) {
@@ -204,6 +210,7 @@ impl Indexer {
         Ok(Indexer {
             settings,
             ids,
+            cache,
             log_index,
             catalog,
             ledger,
@@ -460,6 +467,7 @@ impl Indexer {
                     &self.settings.data_dir,
                     id,
                     &self.ids,
+                    &self.cache,
                     floor,
                     writer_settings,
                 )

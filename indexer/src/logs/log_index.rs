@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use event::{Day, IndexName, Position, Timestamp};
 
+use super::blocks::BlockCache;
 use super::event_id::EventIds;
 use super::reader::{ReadError, ShardId, ShardReader};
 use super::shard::{Shard, ShardFiles};
@@ -37,6 +38,7 @@ pub struct LogIndex {
 struct Inner {
     data_dir: PathBuf,
     ids: EventIds,
+    cache: BlockCache,
     shards: RwLock<BTreeMap<ShardId, Arc<Slot>>>,
     progress: Mutex<Progress>,
     progressed: Condvar,
@@ -100,11 +102,12 @@ pub struct Snapshot {
 }
 
 impl LogIndex {
-    pub(crate) fn new(data_dir: &Path, ids: EventIds) -> LogIndex {
+    pub(crate) fn new(data_dir: &Path, ids: EventIds, cache: BlockCache) -> LogIndex {
         LogIndex {
             inner: Arc::new(Inner {
                 data_dir: data_dir.to_owned(),
                 ids,
+                cache,
                 shards: RwLock::default(),
                 progress: Mutex::default(),
                 progressed: Condvar::new(),
@@ -299,7 +302,7 @@ impl LogIndex {
             shard: id.name(),
             message,
         };
-        let files = ShardFiles::open(&self.inner.data_dir, id, &self.inner.ids)
+        let files = ShardFiles::open(&self.inner.data_dir, id, &self.inner.ids, &self.inner.cache)
             .map_err(|cause| error(cause.to_string()))?;
         let reader = files.view().map_err(|cause| error(cause.to_string()))?;
         *view = Some(View::new(reader.clone(), files));

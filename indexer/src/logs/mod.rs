@@ -2,8 +2,9 @@
 //!
 //! `query` sees [`ShardReader`] and [`Leaf`]; everything else here may change without it noticing.
 
-pub mod blocks;
+pub(crate) mod blocks;
 mod bloom;
+mod columns;
 pub(crate) mod directory;
 mod document;
 pub(crate) mod event_id;
@@ -13,6 +14,7 @@ mod leaf;
 pub(crate) mod log_index;
 mod matching;
 mod mend;
+mod plugin;
 mod reader;
 mod schema;
 mod segment;

@@ -1,6 +1,7 @@
 //! A fixed view of one shard, for `query`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -83,6 +84,7 @@ impl Interrupt for Never {
 pub struct ShardReader {
     contents: Arc<ShardContents>,
     interrupt: Arc<dyn Interrupt>,
+    documents: Range<DocId>,
 }
 
 pub(super) struct ShardContents {
@@ -138,6 +140,7 @@ impl ShardReader {
         ShardReader {
             contents: Arc::new(contents),
             interrupt: Arc::new(Never),
+            documents: 0..TERMINATED,
         }
     }
 
@@ -146,6 +149,15 @@ impl ShardReader {
         ShardReader {
             contents: Arc::clone(&self.contents),
             interrupt,
+            documents: self.documents.clone(),
+        }
+    }
+
+    /// The same view for a search that wants documents of this range of a segment alone: queries may leave out the others.
+    pub fn within(&self, documents: Range<DocId>) -> ShardReader {
+        ShardReader {
+            documents,
+            ..self.clone()
         }
     }
 
@@ -205,6 +217,7 @@ impl ShardReader {
             leaf,
             Arc::clone(&self.contents),
             Arc::clone(&self.interrupt),
+            self.documents.clone(),
         );
         match query {
             Ok(query) => Ok(Box::new(query)),
@@ -243,7 +256,7 @@ impl ShardReader {
         self.contents.segments[segment].positions()
     }
 
-    /// Reads one event back. Dearer than a column: decompresses a block of some 64 KiB, the last ones are kept.
+    /// Reads one event back. Dearer than a column: decompresses some frames of 128 KiB, the last ones are kept.
     ///
     /// # Errors
     /// The shard's files cannot be read.

@@ -1,36 +1,42 @@
-//! A fixed view of one tantivy segment: its columns by path, its words, its documents.
+//! A fixed view of one tantivy segment: its columns by path, its blocks, its documents.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use event::{Position, Timestamp};
-use tantivy::columnar::{Column, ColumnType, ColumnarReader, DynamicColumn, DynamicColumnHandle};
-use tantivy::index::SegmentComponent;
-use tantivy::postings::SegmentPostings;
-use tantivy::schema::{IndexRecordOption, Term, Value};
-use tantivy::store::StoreReader;
-use tantivy::{DateTime, DocId, DocSet, SegmentReader, TERMINATED, TantivyDocument};
+use tantivy::columnar::{Column, ColumnarReader, ColumnarWriter, DynamicColumn, StrColumn};
+use tantivy::directory::FileSlice;
+use tantivy::schema::{IndexRecordOption, Term};
+use tantivy::{DateTime, DocId, DocSet, SegmentReader, TERMINATED};
 
+use super::blocks::{BlockCache, BlocksFile};
+use super::columns::{ColumnKind, ColumnsFile, PathSummary};
 use super::document::TIMESTAMP_PATH;
+use super::flatten::LeafValue;
 use super::id_filter::IdFilter;
+use super::matching::scan::visit_values;
+use super::plugin::{open_blocks, open_columns, time_in};
 use super::reader::{FieldKinds, ValueColumn};
-use super::schema::Fields;
-
-/// Blocks of documents kept decompressed per segment: some 64 KiB each.
-pub const STORE_BLOCKS_CACHED: usize = 8;
+use super::schema::{Fields, is_full_text};
 
 /// Names that are found under another one when nothing has the name itself: OTLP's and ECS's spelling of the same.
 const ALIASES: [(&str, &str); 2] = [("trace_id", "trace.id"), ("span_id", "span.id")];
 
+/// Columns made of slots that a segment keeps, in bytes; the ones made first go first.
+const MADE_COLUMNS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The name of such a column in its columnar.
+const MADE_COLUMN: &str = "texts";
+
 /// What a segment has, read once when it is first seen and kept as long as it lives.
 pub struct SegmentContents {
-    columns: BTreeMap<String, Vec<DynamicColumnHandle>>,
-    /// Paths with full texts.
-    full_texts: Vec<String>,
+    columns: ColumnsFile,
+    blocks: BlocksFile,
     positions: Column<u64>,
     timestamps: Column<DateTime>,
-    store: Mutex<Option<StoreReader>>,
     id_filter: OnceLock<IdFilter>,
+    /// Columns of texts that lie in slots alone, made when they were asked for: path, column, bytes.
+    made_columns: Mutex<Vec<(String, StrColumn, usize)>>,
 }
 
 /// A segment and what is known of it. Cheap to clone.
@@ -49,38 +55,16 @@ pub struct StoredDocument {
     pub source: Vec<u8>,
 }
 
-/// Called with a word and a way to read its documents; answers whether to go on.
-pub type WordVisitor<'v> =
-    dyn FnMut(&str, &dyn Fn() -> tantivy::Result<SegmentPostings>) -> tantivy::Result<bool> + 'v;
-
 impl SegmentContents {
-    /// Reads the directory of the segment's columns and the paths of its full texts.
-    pub fn read(reader: &SegmentReader, fields: Fields) -> tantivy::Result<SegmentContents> {
-        let columnar = ColumnarReader::open(
-            reader
-                .open_read(SegmentComponent::FastFields)
-                .map_err(tantivy::TantivyError::from)?,
-        )?;
-        let mut columns: BTreeMap<String, Vec<DynamicColumnHandle>> = BTreeMap::new();
-        for (name, handle) in columnar.iter_columns()? {
-            // A column of the JSON field is named by the field, a byte 1 and the path.
-            if let Some((_, path)) = name.split_once('\u{1}') {
-                columns.entry(path.to_owned()).or_default().push(handle);
-            }
-        }
-        let has = reader.inverted_index(fields.has)?;
-        let mut full_texts = Vec::new();
-        let mut stream = has.terms().stream()?;
-        while stream.advance() {
-            full_texts.push(String::from_utf8_lossy(stream.key()).into_owned());
-        }
+    /// Reads where the segment's columns and blocks are.
+    pub fn read(reader: &SegmentReader, cache: &BlockCache) -> tantivy::Result<SegmentContents> {
         Ok(SegmentContents {
-            columns,
-            full_texts,
+            columns: open_columns(reader)?,
+            blocks: open_blocks(reader, cache)?,
             positions: reader.fast_fields().u64("_position")?,
             timestamps: reader.fast_fields().date("_timestamp")?,
-            store: Mutex::new(None),
             id_filter: OnceLock::new(),
+            made_columns: Mutex::default(),
         })
     }
 }
@@ -91,23 +75,26 @@ impl Segment {
         self.reader.max_doc()
     }
 
+    /// The documents, and what their values say.
+    pub fn blocks(&self) -> &BlocksFile {
+        &self.contents.blocks
+    }
+
     /// Every path with its kinds, `@timestamp` among them.
     pub fn add_fields_to(&self, kinds: &mut BTreeMap<String, FieldKinds>) {
-        for (path, handles) in &self.contents.columns {
-            let kinds = kinds.entry(path.clone()).or_default();
-            for handle in handles {
-                match handle.column_type() {
-                    ColumnType::Str => kinds.text = true,
-                    ColumnType::I64 | ColumnType::U64 => kinds.integer = true,
-                    ColumnType::F64 => kinds.float = true,
-                    ColumnType::Bool => kinds.boolean = true,
-                    ColumnType::DateTime => kinds.time = true,
-                    ColumnType::Bytes | ColumnType::IpAddr => {}
+        for (path, summary) in self.contents.columns.paths() {
+            let kinds = kinds.entry(path.to_owned()).or_default();
+            for kind in summary.kinds() {
+                match kind {
+                    ColumnKind::Text => kinds.text = true,
+                    ColumnKind::Integer | ColumnKind::Unsigned => kinds.integer = true,
+                    ColumnKind::Float => kinds.float = true,
+                    ColumnKind::Bool => kinds.boolean = true,
+                    ColumnKind::Time => kinds.time = true,
                 }
             }
-        }
-        for path in &self.contents.full_texts {
-            kinds.entry(path.clone()).or_default().full_text = true;
+            kinds.text |= summary.is_too_distinct;
+            kinds.full_text |= summary.has_full_text;
         }
         if self.document_count() > 0 {
             kinds.entry(TIMESTAMP_PATH.to_owned()).or_default().time = true;
@@ -132,52 +119,84 @@ impl Segment {
     }
 
     fn has_path(&self, path: &str) -> bool {
-        self.contents.columns.contains_key(path) || self.has_full_text(path)
+        self.contents.columns.path(path).is_some()
+    }
+
+    /// What there is under a path.
+    pub fn path(&self, path: &str) -> Option<&PathSummary> {
+        self.contents.columns.path(path)
     }
 
     /// Whether some document has a full text under `path`.
     pub fn has_full_text(&self, path: &str) -> bool {
-        self.contents
-            .full_texts
-            .binary_search_by(|known| known.as_str().cmp(path))
-            .is_ok()
+        self.path(path).is_some_and(|summary| summary.has_full_text)
     }
 
-    /// The paths of full texts.
-    pub fn full_texts(&self) -> &[String] {
-        &self.contents.full_texts
+    /// Every path that lies at `path` or below it.
+    pub fn paths_under<'s>(&'s self, path: &'s str) -> impl Iterator<Item = &'s str> {
+        self.contents.columns.under(path).map(|(known, _)| known)
     }
 
-    /// Every path that has columns and lies at `path` or below it.
-    pub fn column_paths_under<'s>(&'s self, path: &'s str) -> impl Iterator<Item = &'s str> {
-        self.contents
-            .columns
-            .range(path.to_owned()..)
-            .map(|(known, _)| known.as_str())
-            .take_while(move |known| known.starts_with(path))
-            .filter(move |known| is_at_or_under(known, path))
-    }
-
-    /// All columns of a resolved path.
+    /// All columns of a resolved path; one is made of the slots when too many texts are distinct for a column in the
+    /// segment, which costs some 100 ms per million of them the first time.
     pub fn columns(&self, path: &str) -> tantivy::Result<Vec<ValueColumn>> {
+        let mut opened = self.ready_columns(path)?;
+        if self
+            .path(path)
+            .is_some_and(|summary| summary.is_too_distinct)
+        {
+            opened.extend(self.made_column(path)?.map(ValueColumn::Text));
+        }
+        Ok(opened)
+    }
+
+    /// The columns of a resolved path that the segment has.
+    pub fn ready_columns(&self, path: &str) -> tantivy::Result<Vec<ValueColumn>> {
         let mut opened = Vec::new();
-        let own = self.contents.columns.get(path);
         if path == TIMESTAMP_PATH {
             opened.push(ValueColumn::Time(self.contents.timestamps.clone()));
         }
-        for handle in own.into_iter().flatten() {
-            let column = match handle.open()? {
-                DynamicColumn::Str(column) => ValueColumn::Text(column),
-                DynamicColumn::I64(column) => ValueColumn::Integer(column),
-                DynamicColumn::U64(column) => ValueColumn::Unsigned(column),
-                DynamicColumn::F64(column) => ValueColumn::Float(column),
-                DynamicColumn::Bool(column) => ValueColumn::Bool(column),
-                DynamicColumn::DateTime(column) => ValueColumn::Time(column),
-                DynamicColumn::Bytes(_) | DynamicColumn::IpAddr(_) => continue,
-            };
-            opened.push(column);
-        }
+        opened.extend(self.contents.columns.columns(path)?);
         Ok(opened)
+    }
+
+    fn made_column(&self, path: &str) -> tantivy::Result<Option<StrColumn>> {
+        let lock = || {
+            let made = &self.contents.made_columns;
+            made.lock().expect("no holder of this lock panics")
+        };
+        if let Some((_, column, _)) = lock().iter().find(|(made, ..)| made == path) {
+            return Ok(Some(column.clone()));
+        }
+        let mut writer = ColumnarWriter::default();
+        visit_values(self, path, &mut |doc, value| {
+            if let LeafValue::Text(text) = value
+                && !is_full_text(path, text)
+                && time_in(text).is_none()
+            {
+                writer.record_str(doc, MADE_COLUMN, text);
+            }
+        })?;
+        let mut bytes = Vec::new();
+        writer.serialize(self.document_count(), None, &mut bytes)?;
+        let len = bytes.len();
+        let columnar = ColumnarReader::open(FileSlice::from(bytes))?;
+        let mut column = None;
+        for handle in columnar.read_columns(MADE_COLUMN)? {
+            if let DynamicColumn::Str(texts) = handle.open()? {
+                column = Some(texts);
+            }
+        }
+        if let Some(column) = &column {
+            let mut made = lock();
+            made.push((path.to_owned(), column.clone(), len));
+            while made.len() > 1
+                && made.iter().map(|(.., len)| len).sum::<usize>() > MADE_COLUMNS_BYTES_MAX
+            {
+                made.remove(0);
+            }
+        }
+        Ok(column)
     }
 
     /// The journal position of each document.
@@ -201,50 +220,6 @@ impl Segment {
         Timestamp::from_nanos(time.into_timestamp_nanos())
     }
 
-    /// The term of a word in the full text under `path`.
-    pub fn text_term(&self, path: &str, word: &str) -> Term {
-        let mut term = Term::from_field_json_path(self.fields.text, &escape_path(path), false);
-        term.append_type_and_str(word);
-        term
-    }
-
-    /// Calls `visit` with each word of the dictionary that begins with `prefix`, and its documents, until it answers
-    /// `false`. `path` chooses a full text's words; `None` the words of values in columns.
-    pub fn visit_words(
-        &self,
-        path: Option<&str>,
-        prefix: &str,
-        visit: &mut WordVisitor,
-    ) -> tantivy::Result<()> {
-        let (field, key_prefix) = match path {
-            None => (self.fields.any, Vec::new()),
-            Some(path) => (
-                self.fields.text,
-                self.text_term(path, "").serialized_value_bytes().to_vec(),
-            ),
-        };
-        let mut first = key_prefix.clone();
-        first.extend_from_slice(prefix.as_bytes());
-        let inverted = self.reader.inverted_index(field)?;
-        let mut stream = inverted.terms().range().ge(&first).into_stream()?;
-        while stream.advance() {
-            let key = stream.key();
-            if !key.starts_with(&first) {
-                break;
-            }
-            let Ok(word) = std::str::from_utf8(&key[key_prefix.len()..]) else {
-                continue;
-            };
-            let term_info = stream.value().clone();
-            let read =
-                || Ok(inverted.read_postings_from_terminfo(&term_info, IndexRecordOption::Basic)?);
-            if !visit(word, &read)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Whether an event that is not deleted was sent with this id.
     pub fn has_given_id(&self, id: &str) -> tantivy::Result<bool> {
         if !self.id_filter()?.may_have(id.as_bytes()) {
@@ -266,11 +241,21 @@ impl Segment {
 
     /// Whether an event that is not deleted stands at this position and was sent without an id.
     pub fn has_made_id(&self, position: Position) -> tantivy::Result<bool> {
+        match self.at_position(position) {
+            Some(doc) if !self.reader.is_deleted(doc) => {
+                Ok(!self.blocks().has_id(doc).map_err(unreadable)?)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The document at a position, deleted or not.
+    pub fn at_position(&self, position: Position) -> Option<DocId> {
         let column = &self.contents.positions;
         if column.values.num_vals() == 0
             || !(column.min_value()..=column.max_value()).contains(&position.0)
         {
-            return Ok(false);
+            return None;
         }
         let mut documents = Vec::new();
         column.get_docids_for_value_range(
@@ -278,10 +263,7 @@ impl Segment {
             0..self.document_count(),
             &mut documents,
         );
-        match documents.first() {
-            Some(doc) if !self.reader.is_deleted(*doc) => Ok(self.stored(*doc)?.id.is_none()),
-            _ => Ok(false),
-        }
+        documents.first().copied()
     }
 
     fn id_filter(&self) -> tantivy::Result<&IdFilter> {
@@ -299,27 +281,19 @@ impl Segment {
 
     /// Reads one document.
     pub fn stored(&self, doc: DocId) -> tantivy::Result<StoredDocument> {
-        let mut store = self
-            .contents
-            .store
-            .lock()
-            .expect("no holder of this lock panics");
-        let store = match &mut *store {
-            Some(store) => store,
-            empty => empty.insert(self.reader.get_store_reader(STORE_BLOCKS_CACHED)?),
-        };
-        let document: TantivyDocument = store.get(doc)?;
-        let source = document
-            .get_first(self.fields.source)
-            .and_then(|value| value.as_bytes().map(<[u8]>::to_vec));
-        let id = document
-            .get_first(self.fields.id)
-            .and_then(|value| value.as_str().map(str::to_owned));
-        Ok(StoredDocument {
-            id,
-            source: source.unwrap_or_default(),
-        })
+        let timestamp = self.timestamp(doc).nanos();
+        let mut source = Vec::with_capacity(512);
+        let id = self
+            .blocks()
+            .document(doc, timestamp, &mut source)
+            .map_err(unreadable)?;
+        Ok(StoredDocument { id, source })
     }
+}
+
+/// Blocks that cannot be read as tantivy's kind of error.
+pub fn unreadable(error: super::blocks::BlockError) -> tantivy::TantivyError {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, error).into()
 }
 
 /// Whether `known` is `path` itself or one of its parts.
@@ -327,16 +301,4 @@ pub fn is_at_or_under(known: &str, path: &str) -> bool {
     known
         .strip_prefix(path)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// tantivy cuts a path at its dots; our paths are one part each.
-fn escape_path(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len() + 8);
-    for c in path.chars() {
-        if matches!(c, '.' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }

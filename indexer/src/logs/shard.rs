@@ -4,7 +4,6 @@
 //! searchable, files not synced), *persisted* (synced, with the journal position inside the commit). Only what is
 //! persisted may leave the journal.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -19,12 +18,14 @@ use tantivy::query::RangeQuery;
 use tantivy::schema::Term;
 use tantivy::{Index, IndexBuilder, IndexReader, IndexWriter, ReloadPolicy};
 
+use super::blocks::BlockCache;
 use super::directory::ShardDirectory;
-use super::document::{DocumentBuilder, LogDocument};
+use super::document::LogDocument;
 use super::event_id::EventIds;
+use super::plugin::EventsPlugin;
 use super::reader::{ShardContents, ShardId, ShardReader};
 use super::schema::{self, FORMAT_VERSION, Fields};
-use super::segment::{STORE_BLOCKS_CACHED, Segment, SegmentContents};
+use super::segment::{Segment, SegmentContents};
 use crate::{Error, filenames};
 
 /// Memory for the writer of a shard that does not keep it, in bytes.
@@ -51,6 +52,7 @@ pub struct ShardFiles {
     index: Index,
     reader: IndexReader,
     directory: ShardDirectory,
+    cache: BlockCache,
     known_segments: Arc<std::sync::Mutex<FxHashMap<SegmentId, Arc<SegmentContents>>>>,
 }
 
@@ -68,7 +70,6 @@ pub struct Shard {
     held_back: Vec<HeldBack>,
     held_back_bytes: u64,
     writer_settings: WriterSettings,
-    builder: DocumentBuilder,
     /// Every event before this position that belongs here has been added.
     added: Position,
     /// Every event before this position that belongs here is visible.
@@ -115,20 +116,25 @@ impl ShardFiles {
     ///
     /// # Errors
     /// The format is newer than ours; the files are damaged or cannot be read.
-    pub fn open(data_dir: &Path, id: &ShardId, ids: &EventIds) -> Result<ShardFiles, Error> {
+    pub fn open(
+        data_dir: &Path,
+        id: &ShardId,
+        ids: &EventIds,
+        cache: &BlockCache,
+    ) -> Result<ShardFiles, Error> {
         let path = filenames::shard_folder(data_dir, id);
         make_folder(&path)?;
         let open = || -> tantivy::Result<ShardFiles> {
             let directory = ShardDirectory::open(&path)?;
-            let mut index = IndexBuilder::new()
+            let index = IndexBuilder::new()
                 .schema(schema::schema())
                 .settings(schema::index_settings())
+                .register_plugin(EventsPlugin::new(cache.clone()))
                 .open_or_create(directory.clone())?;
-            index.set_tokenizers(schema::tokenizers());
             let reader = index
                 .reader_builder()
                 .reload_policy(ReloadPolicy::Manual)
-                .doc_store_cache_num_blocks(STORE_BLOCKS_CACHED)
+                .doc_store_cache_num_blocks(0)
                 .try_into()?;
             let fields = Fields::of(&index.schema())
                 .ok_or_else(|| tantivy::TantivyError::SchemaError("not a shard of ours".into()))?;
@@ -139,6 +145,7 @@ impl ShardFiles {
                 index,
                 reader,
                 directory,
+                cache: cache.clone(),
                 known_segments: Arc::default(),
             };
             files.view()?;
@@ -169,7 +176,7 @@ impl ShardFiles {
         for reader in searcher.segment_readers() {
             let contents = match known.get(&reader.segment_id()) {
                 Some(contents) => Arc::clone(contents),
-                None => Arc::new(SegmentContents::read(reader, self.fields)?),
+                None => Arc::new(SegmentContents::read(reader, &self.cache)?),
             };
             still_known.insert(reader.segment_id(), Arc::clone(&contents));
             segments.push(Segment {
@@ -197,12 +204,12 @@ impl Shard {
         data_dir: &Path,
         id: &ShardId,
         ids: &EventIds,
+        cache: &BlockCache,
         floor: Position,
         writer_settings: WriterSettings,
     ) -> Result<Shard, Error> {
-        let files = ShardFiles::open(data_dir, id, ids)?;
+        let files = ShardFiles::open(data_dir, id, ids, cache)?;
         let persisted = position_in(files.directory.payload_when_opened().as_deref()).max(floor);
-        let builder = DocumentBuilder::new(files.fields);
         Ok(Shard {
             files,
             writer: None,
@@ -211,7 +218,6 @@ impl Shard {
             held_back: Vec::new(),
             held_back_bytes: 0,
             writer_settings,
-            builder,
             added: persisted,
             visible: persisted,
             added_since_visible: Since::default(),
@@ -293,10 +299,8 @@ impl Shard {
                 let error = "a poisonous event".to_owned();
                 return Err(tantivy::TantivyError::InternalError(error));
             }
-            let document = match is_plain {
-                true => self.builder.build_plain(event, position, received),
-                false => self.build(event, position, received),
-            };
+            let mut document = LogDocument::new(self.files.fields, event, position, received);
+            document.is_plain = is_plain;
             self.writer()?.add_document(document)?;
         }
         Ok(())
@@ -326,19 +330,6 @@ impl Shard {
                 false
             }
         }
-    }
-
-    /// Whatever a document does to our own code, it is stored.
-    fn build(&mut self, event: &Event, position: Position, received: Timestamp) -> LogDocument {
-        let builder = &mut self.builder;
-        let built = catch_unwind(AssertUnwindSafe(|| {
-            builder.build(event, position, received)
-        }));
-        built.unwrap_or_else(|_| {
-            tracing::error!(%position, "a document cannot be taken apart; it is stored and found by its time alone");
-            self.builder = DocumentBuilder::new(self.files.fields);
-            self.builder.build_plain(event, position, received)
-        })
     }
 
     #[cfg(test)]

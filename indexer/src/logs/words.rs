@@ -8,8 +8,6 @@
 
 use std::ops::Range;
 
-use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
-
 /// The longest word; Elasticsearch's standard analyzer cuts at the same length.
 pub const WORD_CHARS_MAX: usize = 255;
 
@@ -132,51 +130,6 @@ fn is_word_alone(c: char) -> bool {
 /// Marks that change the letter before them, in the blocks that logs have.
 fn is_combining_mark(c: char) -> bool {
     matches!(c, '\u{0300}'..='\u{036F}' | '\u{0900}'..='\u{0DFF}' | '\u{0E31}'..='\u{0E4E}' | '\u{200C}' | '\u{200D}')
-}
-
-/// The rule as tantivy's tokenizer.
-#[derive(Debug, Clone, Default)]
-pub struct WordTokenizer {
-    token: Token,
-}
-
-/// The words of one text as tantivy's token stream.
-pub struct WordTokenStream<'a> {
-    words: Words<'a>,
-    token: &'a mut Token,
-}
-
-impl Tokenizer for WordTokenizer {
-    type TokenStream<'a> = WordTokenStream<'a>;
-
-    fn token_stream<'a>(&'a mut self, text: &'a str) -> WordTokenStream<'a> {
-        self.token.reset();
-        WordTokenStream {
-            words: words(text),
-            token: &mut self.token,
-        }
-    }
-}
-
-impl TokenStream for WordTokenStream<'_> {
-    fn advance(&mut self) -> bool {
-        let Some(range) = self.words.next_range() else {
-            return false;
-        };
-        lower_case_into(&self.words.text[range.clone()], &mut self.token.text);
-        self.token.position = self.token.position.wrapping_add(1);
-        self.token.offset_from = range.start;
-        self.token.offset_to = range.end;
-        true
-    }
-
-    fn token(&self) -> &Token {
-        self.token
-    }
-
-    fn token_mut(&mut self) -> &mut Token {
-        self.token
-    }
 }
 
 #[cfg(test)]

@@ -36,10 +36,10 @@ pub mod texts;
 mod writer;
 
 pub use block::{Block, Group, Slot};
-pub use file::{BlockCache, BlockPlace, BlocksFile};
+pub use file::{BlockCache, BlocksFile, Frame, Row};
 pub use merge::{MergeInput, merge};
-pub use shape::{Mark, MarkKind, Shapes};
-pub use slot::SlotValues;
+pub use shape::{MarkKind, Shapes};
+
 pub use writer::BlocksWriter;
 
 /// The form this build writes.

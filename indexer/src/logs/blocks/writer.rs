@@ -19,7 +19,8 @@ use super::spelling::{ANYTHING, ESCAPED, Letters, bare_of, letters_of, spelled, 
 use super::template;
 use super::texts::{TextKind, TextsBuilder};
 use super::{
-    BlockError, FORM_ONE, ID, MARK_MAX, TEMPLATE, TIME_FIRST, WHOLE, beginning_key, beginning_of,
+    BARE, BlockError, FORM_ONE, ID, MARK_MAX, TEMPLATE, TIME_FIRST, WHOLE, beginning_key,
+    beginning_of,
 };
 
 /// A block is full with so many documents; their numbers in it fit 16 bits. Of 32 k, 64 k and 128 k, measured on logs of 17
@@ -235,24 +236,39 @@ impl<W: Write> BlocksWriter<W> {
         id: Option<&str>,
         leaf: &mut LeafVisitor,
     ) -> io::Result<()> {
-        let is_full = self.document_groups.len() >= BLOCK_DOCUMENTS_MAX
-            || self.document_bytes >= BLOCK_BYTES_MAX;
-        if is_full {
-            self.finish_block()?;
-        }
+        self.make_room()?;
         self.document_bytes += document.len();
         let mut room = std::mem::take(&mut self.room);
-        if let Some(id) = id {
-            room.id.clear();
-            // The spelling of a text, which has no line feeds.
-            let spelled = serde_json::to_vec(id)?;
-            room.id.extend_from_slice(&spelled[1..spelled.len() - 1]);
-        }
+        spell_id(id, &mut room.id)?;
         let is_cut = self.add_cut(document, timestamp, id.is_some(), &mut room, leaf);
         if is_cut.is_none() {
             self.add_whole(document, id.is_some(), &room.id, leaf);
         }
         self.room = room;
+        Ok(())
+    }
+
+    /// Takes an event in without looking at its document, in which nothing can be found then.
+    ///
+    /// # Errors
+    /// As [`BlocksWriter::add`].
+    pub fn add_unread(&mut self, document: &[u8], id: Option<&str>) -> io::Result<()> {
+        self.make_room()?;
+        self.document_bytes += document.len();
+        let mut spelled = Vec::new();
+        spell_id(id, &mut spelled)?;
+        // A whole document is no number and no truth: there is nothing to be found in it.
+        let shape: &[u8] = if id.is_some() { &[ID, BARE] } else { &[BARE] };
+        self.push_whole(shape, document, id.is_some().then_some(&*spelled));
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> io::Result<()> {
+        let is_full = self.document_groups.len() >= BLOCK_DOCUMENTS_MAX
+            || self.document_bytes >= BLOCK_BYTES_MAX;
+        if is_full {
+            self.finish_block()?;
+        }
         Ok(())
     }
 
@@ -302,21 +318,25 @@ impl<W: Write> BlocksWriter<W> {
 
     fn add_whole(&mut self, document: &[u8], has_id: bool, id: &[u8], leaf: &mut LeafVisitor) {
         let shape: &[u8] = if has_id { &[ID, WHOLE] } else { &[WHOLE] };
-        let shape = self.shapes.certain_number(shape, &mut self.paths);
-        let marks = self.shapes.shapes[shape as usize].marks.clone();
-        let number = self.group(shape, None, &marks.unwrap_or_default());
-        let group = &mut self.groups[number as usize];
-        if has_id {
-            group.slots[0].push(id);
-        }
-        group.slots[usize::from(has_id)].push_any(document);
-        self.count(number);
+        self.push_whole(shape, document, has_id.then_some(id));
         let text = String::from_utf8_lossy(document);
         let paths = &mut self.paths;
         flatten(&text, &mut |path, value| {
             let number = paths.number(path);
             leaf(number, &paths.paths[number as usize], value);
         });
+    }
+
+    fn push_whole(&mut self, shape: &[u8], document: &[u8], id: Option<&[u8]>) {
+        let shape = self.shapes.certain_number(shape, &mut self.paths);
+        let marks = self.shapes.shapes[shape as usize].marks.clone();
+        let number = self.group(shape, None, &marks.unwrap_or_default());
+        let group = &mut self.groups[number as usize];
+        if let Some(id) = id {
+            group.slots[0].push(id);
+        }
+        group.slots[usize::from(id.is_some())].push_any(document);
+        self.count(number);
     }
 
     /// The number of a template; `None` when it is new and there is no room.
@@ -864,6 +884,17 @@ pub fn compress_section(plain: &[u8]) -> io::Result<Vec<u8>> {
     let mut compressor = zstd::bulk::Compressor::new(SECTION_ZSTD_LEVEL)?;
     compressor.include_checksum(true)?;
     compressor.compress(plain)
+}
+
+/// Writes an id as a text is spelled in JSON, which has no line feeds; `spelled` is overwritten.
+fn spell_id(id: Option<&str>, spelled: &mut Vec<u8>) -> io::Result<()> {
+    spelled.clear();
+    if let Some(id) = id {
+        serde_json::to_writer(&mut *spelled, id)?;
+        spelled.pop();
+        spelled.remove(0);
+    }
+    Ok(())
 }
 
 /// Whether each value can be held; see `mend.rs` for those that cannot.

@@ -1,9 +1,11 @@
 //! `Leaf::Equals`: the whole value equals this one.
 
-use tantivy::schema::Term;
+use std::sync::Arc;
 
-use super::verify::{Verified, by_stored_document};
-use super::{Matches, Work, columns, spellings};
+use super::parts::Part;
+use super::scan::{self, Need, ValueTest};
+use super::{Work, columns, spellings};
+use crate::logs::blocks::spelling::spelled;
 use crate::logs::flatten::LeafValue;
 use crate::logs::reader::ValueColumn;
 use crate::logs::words::words;
@@ -12,9 +14,16 @@ use crate::logs::{Field, Scalar};
 /// A value to be equal to, in every type it can be spelled in.
 pub(super) struct Equals {
     field: Field,
-    text: String,
     typed: Vec<Scalar>,
-    words: Vec<String>,
+    whole: Arc<Whole>,
+}
+
+/// A whole value as it is spelled.
+struct Whole {
+    text: String,
+    needs: Vec<Need>,
+    /// Whether values that are no texts count.
+    takes_all: bool,
 }
 
 impl Equals {
@@ -31,107 +40,62 @@ impl Equals {
             Scalar::Text(text) => spellings(text),
             other => vec![other.clone()],
         };
+        let mut needs: Vec<Need> = words(&text).map(|(_, word)| Need::Word(word)).collect();
+        needs.dedup();
         Equals {
             field: field.clone(),
-            words: words(&text).map(|(_, word)| word).collect(),
-            text,
             typed,
+            whole: Arc::new(Whole {
+                needs,
+                text,
+                takes_all: *field == Field::Any,
+            }),
         }
     }
 
-    pub(super) fn matches(&self, work: &Work) -> tantivy::Result<Matches> {
-        match &self.field {
-            Field::Any => self.anywhere(work),
-            Field::Named(name) => self.in_field(work, work.segment.resolve(name)),
-        }
-    }
-
-    /// A value somewhere: its words lead to it.
-    fn anywhere(&self, work: &Work) -> tantivy::Result<Matches> {
-        let candidates = super::words::Words::new(&Field::Any, &self.text).matches(work)?;
-        let text = self.text.clone();
-        Ok(by_stored_document(work, candidates, move |_, value| {
-            spelled_as(value, &text)
-        }))
-    }
-
-    fn in_field(&self, work: &Work, path: &str) -> tantivy::Result<Matches> {
+    pub(super) fn parts(&self, work: &Work) -> tantivy::Result<Vec<Box<dyn Part>>> {
         let mut parts = Vec::new();
-        for column in work.segment.columns(path)? {
+        let Field::Named(name) = &self.field else {
+            // A value without words is no value of a search without a field.
+            if !self.whole.needs.is_empty() {
+                scan::anywhere(work, self.whole.clone(), &mut parts)?;
+            }
+            return Ok(parts);
+        };
+        let path = work.segment.resolve(name);
+        for column in work.segment.ready_columns(path)? {
             match &column {
                 ValueColumn::Text(texts) => {
-                    let Some(ord) = texts.dictionary().term_ord(&self.text)? else {
-                        continue;
-                    };
-                    parts.push(self.with_ord(work, texts, ord)?);
+                    if let Some(ord) = texts.dictionary().term_ord(&self.whole.text)? {
+                        columns::in_range(texts.ords(), ord..=ord, &mut parts);
+                    }
                 }
                 ValueColumn::Time(_) => {
-                    if let Ok(time) = event::Timestamp::parse_lenient(&self.text) {
-                        parts.push(columns::equal_to(work, &column, &Scalar::Time(time))?);
+                    if let Ok(time) = event::Timestamp::parse_lenient(&self.whole.text) {
+                        columns::equal_to(&column, &Scalar::Time(time), &mut parts);
                     }
                 }
                 typed => {
                     for value in &self.typed {
-                        parts.push(columns::equal_to(work, typed, value)?);
+                        columns::equal_to(typed, value, &mut parts);
                     }
                 }
             }
         }
-        if work.segment.has_full_text(path) {
-            let candidates = match self.words.is_empty() {
-                true => work.any_of(vec![Term::from_field_text(work.segment.fields.has, path)])?,
-                false => work.all_of(
-                    self.words
-                        .iter()
-                        .map(|word| work.segment.text_term(path, word))
-                        .collect(),
-                )?,
-            };
-            let (path, text) = (path.to_owned(), self.text.clone());
-            parts.push(by_stored_document(work, candidates, move |at, value| {
-                at == path && is_text(value, &text)
-            }));
-        }
-        work.union(parts)
-    }
-
-    /// Few candidates by words are checked one by one; else the whole column is looked through.
-    fn with_ord(
-        &self,
-        work: &Work,
-        texts: &tantivy::columnar::StrColumn,
-        ord: u64,
-    ) -> tantivy::Result<Matches> {
-        let any = work.segment.fields.any;
-        let candidates = work.all_of(
-            self.words
-                .iter()
-                .map(|word| Term::from_field_text(any, word))
-                .collect(),
-        )?;
-        let few = work.segment.document_count() / 64;
-        match candidates {
-            Matches::Lazy(scorer) if scorer.size_hint() < few => {
-                let ords = texts.ords().clone();
-                let check = move |doc| Ok(ords.values_for_doc(doc).any(|at| at == ord));
-                Ok(Verified::new(scorer, Box::new(check), work.interrupt).into_matches())
-            }
-            Matches::None if !self.words.is_empty() => Ok(Matches::None),
-            _ => columns::in_range(work, texts.ords(), ord..=ord),
-        }
+        scan::in_field(work, path, self.whole.clone(), &mut parts)?;
+        Ok(parts)
     }
 }
 
-fn is_text(value: &LeafValue, text: &str) -> bool {
-    matches!(value, LeafValue::Text(at) if at == text)
-}
+impl ValueTest for Whole {
+    fn fits(&self, value: &LeafValue, _: bool) -> bool {
+        match value {
+            LeafValue::Text(text) => *text == self.text,
+            other => self.takes_all && spelled(other) == self.text,
+        }
+    }
 
-fn spelled_as(value: &LeafValue, text: &str) -> bool {
-    match value {
-        LeafValue::Text(at) => at == text,
-        LeafValue::Integer(number) => number.to_string() == text,
-        LeafValue::Unsigned(number) => number.to_string() == text,
-        LeafValue::Float(number) => number.to_string() == text,
-        LeafValue::Bool(truth) => truth.to_string() == text,
+    fn needs(&self) -> &[Need] {
+        &self.needs
     }
 }

@@ -1,34 +1,27 @@
 //! `Leaf::Exists`: there is a value under this path or below it.
 
-use tantivy::schema::Term;
-
-use super::{Matches, Work, columns};
+use super::parts::{All, Part};
+use super::scan::HasText;
+use super::{Work, columns};
 use crate::logs::document::TIMESTAMP_PATH;
-use crate::logs::segment::is_at_or_under;
 
-pub(super) fn matches(work: &Work, name: &str) -> tantivy::Result<Matches> {
+pub(super) fn parts(work: &Work, name: &str) -> tantivy::Result<Vec<Box<dyn Part>>> {
     let path = work.segment.resolve(name);
+    let mut parts: Vec<Box<dyn Part>> = Vec::new();
     if path == TIMESTAMP_PATH {
-        return Ok(Matches::All);
+        parts.push(Box::new(All));
+        return Ok(parts);
     }
-    let mut parts = Vec::new();
-    for column_path in work.segment.column_paths_under(path) {
-        for column in work.segment.columns(column_path)? {
-            parts.push(columns::with_value(work, &column)?);
+    let mut has_slot_text = false;
+    for known in work.segment.paths_under(path) {
+        for column in work.segment.ready_columns(known)? {
+            columns::with_value(&column, &mut parts);
         }
+        let summary = work.segment.path(known);
+        has_slot_text |= summary.is_some_and(|summary| summary.has_slot_text());
     }
-    let has = work.segment.fields.has;
-    let full_texts = work
-        .segment
-        .full_texts()
-        .iter()
-        .filter(|known| is_at_or_under(known, path));
-    parts.push(
-        work.any_of(
-            full_texts
-                .map(|known| Term::from_field_text(has, known))
-                .collect(),
-        )?,
-    );
-    work.union(parts)
+    if has_slot_text {
+        parts.push(Box::new(HasText::new(work.segment, path)?));
+    }
+    Ok(parts)
 }

@@ -1,27 +1,41 @@
 //! `Leaf::Ids`: the event has one of these ids.
 
-use tantivy::TERMINATED;
-use tantivy::schema::Term;
+use tantivy::schema::{IndexRecordOption, Term};
+use tantivy::{DocSet, TERMINATED};
 
-use super::{Matches, Work, columns};
+use super::Work;
+use super::parts::{Few, Part};
+use crate::logs::segment::unreadable;
 
-pub(super) fn matches(work: &Work, wanted: &[String]) -> tantivy::Result<Matches> {
-    let id_field = work.segment.fields.id;
-    let terms = wanted.iter().map(|id| Term::from_field_text(id_field, id));
-    let mut parts = vec![work.any_of(terms.collect())?];
+pub(super) fn parts(work: &Work, wanted: &[String]) -> tantivy::Result<Vec<Box<dyn Part>>> {
+    let segment = work.segment;
+    let inverted = segment.reader.inverted_index(segment.fields.id)?;
+    let mut found = Vec::new();
     for id in wanted {
+        work.check()?;
+        let term = Term::from_field_text(segment.fields.id, id);
+        if let Some(mut documents) = inverted.read_postings(&term, IndexRecordOption::Basic)? {
+            while documents.doc() != TERMINATED {
+                found.push(documents.doc());
+                documents.advance();
+            }
+        }
         let Some(position) = work.shard.ids.position_of(id) else {
             continue;
         };
-        let at_position =
-            columns::in_range(work, work.segment.positions(), position.0..=position.0)?;
-        let doc = at_position.into_scorer(work.segment.document_count()).doc();
+        let at_position = segment.at_position(position);
         // The event at this position may have been sent with an id of its own: then this is not its id.
-        if doc != TERMINATED && work.segment.stored(doc)?.id.is_none() {
-            let mut set = work.empty_set();
-            set.insert(doc);
-            parts.push(Matches::Documents(set));
+        if let Some(doc) = at_position
+            && !segment.blocks().has_id(doc).map_err(unreadable)?
+        {
+            found.push(doc);
         }
     }
-    work.union(parts)
+    found.sort_unstable();
+    found.dedup();
+    let mut parts: Vec<Box<dyn Part>> = Vec::new();
+    if !found.is_empty() {
+        parts.push(Box::new(Few(found)));
+    }
+    Ok(parts)
 }

@@ -1,30 +1,28 @@
-//! How a shard answers a [`Leaf`]: one file per kind of leaf, each giving the matching documents of one segment.
+//! How a shard answers a [`Leaf`]: one file per kind of leaf, each giving the parts whose union is the answer.
 //!
-//! The words in the index give candidates; what words alone cannot tell (a phrase, a whole value, which of the fields)
-//! is checked on the value itself: by the column's dictionary where the value has a column, once per distinct value;
-//! on the stored document otherwise. Checks on stored documents are lazy, so that other conditions cut them down first.
+//! A part finds the documents of one block at a time, and only of blocks that somebody asks for. Values in columns are
+//! asked by the column (`columns.rs`), everything else by what the blocks say (`scan.rs`).
 
 mod columns;
 mod equals;
 mod exists;
 mod ids;
+mod parts;
 mod pattern;
 mod range;
-mod verify;
+pub mod scan;
 mod words;
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use tantivy::query::{
-    AllScorer, BitSetDocSet, BooleanQuery, ConstScorer, EmptyScorer, EnableScoring, Explanation,
-    Query, Scorer, TermQuery, Weight,
-};
-use tantivy::schema::{IndexRecordOption, Term};
-use tantivy::{BitSet, DocId, DocSet, Score, SegmentReader, TERMINATED, TantivyError};
+use tantivy::query::{EmptyScorer, EnableScoring, Explanation, Query, Scorer, Weight};
+use tantivy::{DocId, Score, SegmentReader, TERMINATED, TantivyError};
 
 use super::reader::{Interrupt, ShardContents};
 use super::segment::Segment;
 use super::{Leaf, Scalar};
+use parts::{LeafScorer, Part};
 
 /// Documents looked at between two looks at the interrupt.
 const DOCUMENTS_PER_CHECK: u32 = 32 * 1024;
@@ -33,7 +31,7 @@ const DOCUMENTS_PER_CHECK: u32 = 32 * 1024;
 enum Prepared {
     Words(words::Words),
     Equals(equals::Equals),
-    Pattern(pattern::Matcher),
+    Pattern(Arc<pattern::Matcher>),
     Range(range::Range),
     Exists(String),
     Ids(Vec<String>),
@@ -45,6 +43,8 @@ pub struct LeafQuery {
     prepared: Arc<Prepared>,
     shard: Arc<ShardContents>,
     interrupt: Arc<dyn Interrupt>,
+    /// Documents outside need not be found.
+    documents: Range<DocId>,
 }
 
 /// One segment at work, and who may stop it.
@@ -52,14 +52,6 @@ pub(super) struct Work<'a> {
     pub(super) segment: &'a Segment,
     pub(super) shard: &'a Arc<ShardContents>,
     pub(super) interrupt: &'a Arc<dyn Interrupt>,
-}
-
-/// The documents of one segment that match.
-pub(super) enum Matches {
-    None,
-    All,
-    Documents(BitSet),
-    Lazy(Box<dyn Scorer>),
 }
 
 impl LeafQuery {
@@ -71,15 +63,16 @@ impl LeafQuery {
         leaf: &Leaf,
         shard: Arc<ShardContents>,
         interrupt: Arc<dyn Interrupt>,
+        documents: Range<DocId>,
     ) -> Result<LeafQuery, String> {
         let prepared = match leaf {
             Leaf::Words(field, text) => Prepared::Words(words::Words::new(field, text)),
             Leaf::Equals(field, scalar) => Prepared::Equals(equals::Equals::new(field, scalar)),
             Leaf::WordPattern(field, pattern) => {
-                Prepared::Pattern(pattern::Matcher::on_words(field, pattern)?)
+                Prepared::Pattern(Arc::new(pattern::Matcher::on_words(field, pattern)?))
             }
             Leaf::ValuePattern(field, pattern) => {
-                Prepared::Pattern(pattern::Matcher::on_values(field, pattern)?)
+                Prepared::Pattern(Arc::new(pattern::Matcher::on_values(field, pattern)?))
             }
             Leaf::Range(field, lower, upper) => {
                 Prepared::Range(range::Range::new(field, lower, upper))
@@ -91,10 +84,11 @@ impl LeafQuery {
             prepared: Arc::new(prepared),
             shard,
             interrupt,
+            documents,
         })
     }
 
-    fn matches(&self, reader: &SegmentReader) -> tantivy::Result<Matches> {
+    fn matches(&self, reader: &SegmentReader) -> tantivy::Result<LeafScorer> {
         let id = reader.segment_id();
         let segment = self
             .shard
@@ -114,14 +108,16 @@ impl LeafQuery {
         };
         // A query may have a thousand leaves, each too cheap to look for itself.
         work.check()?;
-        match &*self.prepared {
-            Prepared::Words(words) => words.matches(&work),
-            Prepared::Equals(equals) => equals.matches(&work),
-            Prepared::Pattern(matcher) => matcher.matches(&work),
-            Prepared::Range(range) => range.matches(&work),
-            Prepared::Exists(path) => exists::matches(&work, path),
-            Prepared::Ids(wanted) => ids::matches(&work, wanted),
-        }
+        let parts: Vec<Box<dyn Part>> = match &*self.prepared {
+            Prepared::Words(words) => words.parts(&work)?,
+            Prepared::Equals(equals) => equals.parts(&work)?,
+            Prepared::Pattern(matcher) => matcher.parts(&work)?,
+            Prepared::Range(range) => range.parts(&work)?,
+            Prepared::Exists(path) => exists::parts(&work, path)?,
+            Prepared::Ids(wanted) => ids::parts(&work, wanted)?,
+        };
+        let documents = self.documents.clone();
+        Ok(LeafScorer::new(segment, &self.interrupt, parts, documents))
     }
 }
 
@@ -132,98 +128,6 @@ impl Work<'_> {
             return Err(TantivyError::InternalError("interrupted".into()));
         }
         Ok(())
-    }
-
-    pub(super) fn empty_set(&self) -> BitSet {
-        BitSet::with_max_value(self.segment.document_count())
-    }
-
-    /// The documents that have any of these terms; lazy.
-    pub(super) fn any_of(&self, terms: Vec<Term>) -> tantivy::Result<Matches> {
-        self.combine(terms, BooleanQuery::union)
-    }
-
-    /// The documents that have all of these terms; lazy.
-    pub(super) fn all_of(&self, terms: Vec<Term>) -> tantivy::Result<Matches> {
-        self.combine(terms, BooleanQuery::intersection)
-    }
-
-    fn combine(
-        &self,
-        mut terms: Vec<Term>,
-        join: fn(Vec<Box<dyn Query>>) -> BooleanQuery,
-    ) -> tantivy::Result<Matches> {
-        // A phrase may say one word a thousand times.
-        terms.sort_unstable();
-        terms.dedup();
-        let query =
-            |term| -> Box<dyn Query> { Box::new(TermQuery::new(term, IndexRecordOption::Basic)) };
-        let whole = match terms.len() {
-            0 => return Ok(Matches::None),
-            1 => query(terms.remove(0)),
-            _ => Box::new(join(terms.into_iter().map(query).collect())),
-        };
-        let reader = &self.segment.reader;
-        let weight = whole.weight(EnableScoring::disabled_from_schema(reader.schema()))?;
-        let scorer = weight.scorer(reader, 1.0)?;
-        Ok(if scorer.doc() == TERMINATED {
-            Matches::None
-        } else {
-            Matches::Lazy(scorer)
-        })
-    }
-
-    /// Joins alternatives.
-    pub(super) fn union(&self, mut parts: Vec<Matches>) -> tantivy::Result<Matches> {
-        parts.retain(|part| !matches!(part, Matches::None));
-        if parts.iter().any(|part| matches!(part, Matches::All)) {
-            return Ok(Matches::All);
-        }
-        if parts.len() <= 1 {
-            return Ok(parts.pop().unwrap_or(Matches::None));
-        }
-        let mut all = self.empty_set();
-        for part in parts {
-            let mut scorer = part.into_scorer(self.segment.document_count());
-            let mut until_check = DOCUMENTS_PER_CHECK;
-            while scorer.doc() != TERMINATED {
-                all.insert(scorer.doc());
-                scorer.advance();
-                until_check -= 1;
-                if until_check == 0 {
-                    self.check()?;
-                    until_check = DOCUMENTS_PER_CHECK;
-                }
-            }
-        }
-        Ok(Matches::Documents(all))
-    }
-
-    /// Calls `visit` with consecutive ranges of all documents, and stops when it must.
-    pub(super) fn in_chunks(
-        &self,
-        mut visit: impl FnMut(std::ops::Range<DocId>),
-    ) -> tantivy::Result<()> {
-        let count = self.segment.document_count();
-        let mut start = 0;
-        while start < count {
-            self.check()?;
-            let end = count.min(start + DOCUMENTS_PER_CHECK);
-            visit(start..end);
-            start = end;
-        }
-        Ok(())
-    }
-}
-
-impl Matches {
-    pub(super) fn into_scorer(self, document_count: DocId) -> Box<dyn Scorer> {
-        match self {
-            Matches::None => Box::new(EmptyScorer),
-            Matches::All => Box::new(AllScorer::new(document_count)),
-            Matches::Documents(set) => Box::new(ConstScorer::new(BitSetDocSet::from(set), 1.0)),
-            Matches::Lazy(scorer) => scorer,
-        }
     }
 }
 
@@ -259,10 +163,18 @@ struct LeafWeight(LeafQuery);
 
 impl Weight for LeafWeight {
     fn scorer(&self, reader: &SegmentReader, _boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
-        Ok(self.0.matches(reader)?.into_scorer(reader.max_doc()))
+        let scorer = self.0.matches(reader)?;
+        Ok(match tantivy::DocSet::doc(&scorer) {
+            TERMINATED => Box::new(EmptyScorer),
+            _ => Box::new(scorer),
+        })
     }
 
     fn explain(&self, _: &SegmentReader, _: DocId) -> tantivy::Result<Explanation> {
         Ok(Explanation::new("leaf", 1.0))
+    }
+
+    fn count(&self, reader: &SegmentReader) -> tantivy::Result<u32> {
+        Ok(self.0.matches(reader)?.count_alive())
     }
 }

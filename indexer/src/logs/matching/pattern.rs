@@ -1,18 +1,23 @@
 //! `Leaf::WordPattern` and `Leaf::ValuePattern`: a word, or the whole value, fits a pattern.
 
-use regex::{Regex, RegexBuilder};
-use tantivy::schema::Term;
+use std::sync::Arc;
 
-use super::verify::by_stored_document;
-use super::{DOCUMENTS_PER_CHECK, Matches, Work, columns};
+use regex::{Regex, RegexBuilder};
+
+use super::parts::Part;
+use super::scan::{self, Need, ValueTest, WordTest};
+use super::{Work, columns};
+use crate::logs::blocks::spelling::spelled;
 use crate::logs::flatten::LeafValue;
 use crate::logs::reader::ValueColumn;
-use crate::logs::schema::FULL_TEXT_FIELDS;
 use crate::logs::words::{is_word_char, lower_case, words};
 use crate::logs::{Field, Pattern};
 
 /// A compiled expression may take this much memory; more is refused.
 const REGEX_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longer words of a pattern are not looked for by themselves.
+const PIECE_BYTES_MAX: usize = 128;
 
 /// A pattern, ready to be tried on words or on values.
 #[derive(Clone)]
@@ -22,8 +27,10 @@ pub(super) struct Matcher {
     /// Every fitting word, or value, begins with this.
     prefix: String,
     test: Test,
-    /// Words that a fitting value certainly has.
-    certain_words: Vec<String>,
+    /// What a fitting value certainly has.
+    needs: Vec<Need>,
+    /// Whether full texts are asked as a whole, which means reading every one.
+    takes_full_texts: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +67,7 @@ impl Matcher {
             Pattern::Prefix(text) => text.chars().any(|c| !is_word_char(c)),
             Pattern::Wildcard(text) => wildcard_parts(text)
                 .iter()
-                .any(|part| matches!(part, Part::Literal(c) if !is_word_char(*c))),
+                .any(|part| matches!(part, Glob::Literal(c) if !is_word_char(*c))),
             Pattern::Regex(_) | Pattern::Fuzzy(..) => false,
         };
         let target = if spans_words {
@@ -98,179 +105,68 @@ impl Matcher {
             ),
             Pattern::Wildcard(text) => {
                 let parts = wildcard_parts(text);
-                let prefix: String = parts.iter().map_while(Part::literal).collect();
+                let prefix: String = parts.iter().map_while(Glob::literal).collect();
                 (
                     prefix,
                     Test::Regex(compile(&wildcard_regex(&parts, target))?),
                 )
             }
         };
-        let certain_words = match (pattern, target) {
-            (Pattern::Wildcard(text), Target::Stretch | Target::Value) => {
-                certain_words(&wildcard_parts(text))
+        let needs = match (pattern, target) {
+            (Pattern::Wildcard(text), _) => needs_of(&wildcard_parts(text)),
+            (Pattern::Prefix(text), Target::Word) => vec![Need::Beginning(text.clone())],
+            (Pattern::Prefix(text), _) => {
+                needs_of(&wildcard_parts(&format!("{}*", escape_wildcard(text))))
             }
-            _ => Vec::new(),
+            (Pattern::Regex(_) | Pattern::Fuzzy(..), _) => Vec::new(),
         };
         let prefix = if target == Target::Stretch {
             String::new()
         } else {
             prefix
         };
+        // Without a field, and where `f.keyword` says so; else a full text is searched by its words alone.
+        let takes_full_texts = match field {
+            Field::Any => true,
+            Field::Named(name) => target != Target::Value || name.ends_with(".keyword"),
+        };
         Ok(Matcher {
             field: field.clone(),
             target,
             prefix,
             test,
-            certain_words,
+            needs,
+            takes_full_texts,
         })
     }
 
-    pub(super) fn matches(&self, work: &Work) -> tantivy::Result<Matches> {
-        match &self.field {
-            Field::Any => self.anywhere(work),
-            Field::Named(name) => {
-                let asks_for_keyword = name.ends_with(".keyword");
-                self.in_field(work, work.segment.resolve(name), asks_for_keyword)
-            }
-        }
-    }
-
-    fn anywhere(&self, work: &Work) -> tantivy::Result<Matches> {
-        let full_texts: Vec<&str> = FULL_TEXT_FIELDS
-            .into_iter()
-            .filter(|path| work.segment.has_full_text(path))
-            .collect();
-        if self.target == Target::Word {
-            let mut parts = vec![self.documents_with_word(work, None)?];
-            for path in full_texts {
-                parts.push(self.documents_with_word(work, Some(path))?);
-            }
-            return work.union(parts);
-        }
-        let mut candidates = vec![self.candidates(work, None)?];
-        for path in full_texts {
-            candidates.push(self.candidates(work, Some(path))?);
-        }
-        let candidates = work.union(candidates)?;
-        let this = self.clone();
-        Ok(by_stored_document(work, candidates, move |_, value| {
-            this.fits_leaf(value)
-        }))
-    }
-
-    fn in_field(
-        &self,
-        work: &Work,
-        path: &str,
-        asks_for_keyword: bool,
-    ) -> tantivy::Result<Matches> {
+    pub(super) fn parts(self: &Arc<Self>, work: &Work) -> tantivy::Result<Vec<Box<dyn Part>>> {
         let mut parts = Vec::new();
-        for column in work.segment.columns(path)? {
-            parts.push(match &column {
+        let Field::Named(name) = &self.field else {
+            scan::anywhere(work, self.clone(), &mut parts)?;
+            return Ok(parts);
+        };
+        let path = work.segment.resolve(name);
+        for column in work.segment.ready_columns(path)? {
+            match &column {
                 ValueColumn::Text(texts) => {
-                    let this = self.clone();
-                    match self.target {
-                        Target::Value => {
-                            columns::with_text_like(work, texts, &self.prefix, |text| {
-                                this.fits(text)
-                            })?
-                        }
-                        Target::Word | Target::Stretch => {
-                            let candidates = match self.target {
-                                Target::Word => self.documents_with_word(work, None)?,
-                                _ => self.candidates(work, None)?,
-                            };
-                            let scorer = candidates.into_scorer(work.segment.document_count());
-                            columns::candidates_with_text_like(work, texts, scorer, move |text| {
-                                this.fits_text(text)
-                            })?
-                        }
-                    }
+                    let prefix = match self.target {
+                        Target::Value => &*self.prefix,
+                        Target::Word | Target::Stretch => "",
+                    };
+                    let fits = |text: &str| self.fits_text(text);
+                    columns::with_text_like(work, texts, prefix, fits, &mut parts)?;
                 }
                 ValueColumn::Integer(numbers) => {
-                    let (this, numbers) = (self.clone(), numbers.clone());
-                    let candidates = match self.target {
-                        Target::Word => self.documents_with_word(work, None)?,
-                        _ => columns::with_value(work, &column)?,
-                    };
-                    let check = move |doc| {
-                        Ok(numbers
-                            .values_for_doc(doc)
-                            .any(|number| this.fits_text(&number.to_string())))
-                    };
-                    let scorer = candidates.into_scorer(work.segment.document_count());
-                    super::verify::Verified::new(scorer, Box::new(check), work.interrupt)
-                        .into_matches()
+                    let this = Arc::clone(self);
+                    let fits = move |number: &str| this.fits_text(number);
+                    columns::spelled_like(numbers, fits, &mut parts);
                 }
-                _ => Matches::None,
-            });
-        }
-        // A full text is searched by its words; as a whole, which means reading every document, only when asked for.
-        let is_searched = self.target != Target::Value || asks_for_keyword;
-        if is_searched && work.segment.has_full_text(path) {
-            parts.push(match self.target {
-                Target::Word => self.documents_with_word(work, Some(path))?,
-                Target::Stretch | Target::Value => {
-                    let candidates = self.candidates(work, Some(path))?;
-                    let (this, path) = (self.clone(), path.to_owned());
-                    by_stored_document(work, candidates, move |at, value| {
-                        at == path && this.fits_leaf(value)
-                    })
-                }
-            });
-        }
-        work.union(parts)
-    }
-
-    /// The documents that have a fitting word in a full text, or among the values in columns.
-    fn documents_with_word(&self, work: &Work, path: Option<&str>) -> tantivy::Result<Matches> {
-        let mut set = work.empty_set();
-        let mut is_empty = true;
-        let mut asked = 0u32;
-        work.segment
-            .visit_words(path, &self.prefix, &mut |word, documents| {
-                asked += 1;
-                if asked.is_multiple_of(DOCUMENTS_PER_CHECK) {
-                    work.check()?;
-                }
-                if self.fits(word) {
-                    let mut postings = documents()?;
-                    is_empty = false;
-                    while postings.doc() != tantivy::TERMINATED {
-                        set.insert(postings.doc());
-                        postings.advance();
-                    }
-                }
-                Ok(true)
-            })?;
-        Ok(if is_empty {
-            Matches::None
-        } else {
-            Matches::Documents(set)
-        })
-    }
-
-    /// The documents that may have a fitting value: by the words it certainly has.
-    fn candidates(&self, work: &Work, path: Option<&str>) -> tantivy::Result<Matches> {
-        let any = work.segment.fields.any;
-        match (path, self.certain_words.is_empty()) {
-            (Some(path), true) => {
-                work.any_of(vec![Term::from_field_text(work.segment.fields.has, path)])
+                _ => {}
             }
-            (Some(path), false) => work.all_of(
-                self.certain_words
-                    .iter()
-                    .map(|word| work.segment.text_term(path, word))
-                    .collect(),
-            ),
-            (None, true) => Ok(Matches::All),
-            (None, false) => work.all_of(
-                self.certain_words
-                    .iter()
-                    .map(|word| Term::from_field_text(any, word))
-                    .collect(),
-            ),
         }
+        scan::in_field(work, path, self.clone(), &mut parts)?;
+        Ok(parts)
     }
 
     /// Whether a whole value fits, whatever the target.
@@ -279,16 +175,6 @@ impl Matcher {
             Target::Value => self.fits(text),
             Target::Stretch => self.fits(&lower_case(text)),
             Target::Word => words(text).any(|(_, word)| self.fits(&word)),
-        }
-    }
-
-    fn fits_leaf(&self, value: &LeafValue) -> bool {
-        match value {
-            LeafValue::Text(text) => self.fits_text(text),
-            LeafValue::Integer(number) => self.fits_text(&number.to_string()),
-            LeafValue::Unsigned(number) => self.fits_text(&number.to_string()),
-            LeafValue::Float(number) => self.fits_text(&number.to_string()),
-            LeafValue::Bool(truth) => self.fits_text(&truth.to_string()),
         }
     }
 
@@ -302,35 +188,63 @@ impl Matcher {
     }
 }
 
-use tantivy::DocSet;
+impl ValueTest for Matcher {
+    fn fits(&self, value: &LeafValue, is_full_text: bool) -> bool {
+        if is_full_text && !self.takes_full_texts {
+            return false;
+        }
+        match value {
+            LeafValue::Text(text) => self.fits_text(text),
+            other => self.fits_text(&spelled(other)),
+        }
+    }
+
+    fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    fn word_test(&self) -> Option<&dyn WordTest> {
+        (self.target == Target::Word).then_some(self)
+    }
+}
+
+impl WordTest for Matcher {
+    fn fits_word(&self, word: &str) -> bool {
+        self.fits(word)
+    }
+
+    fn beginning(&self) -> &str {
+        &self.prefix
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Glob {
     Literal(char),
     One,
     Many,
 }
 
-impl Part {
+impl Glob {
     fn literal(&self) -> Option<char> {
         match self {
-            Part::Literal(c) => Some(*c),
-            Part::One | Part::Many => None,
+            Glob::Literal(c) => Some(*c),
+            Glob::One | Glob::Many => None,
         }
     }
 }
 
-fn wildcard_parts(text: &str) -> Vec<Part> {
+fn wildcard_parts(text: &str) -> Vec<Glob> {
     let mut parts = Vec::new();
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         let part = match c {
-            '*' => Part::Many,
-            '?' => Part::One,
-            '\\' => Part::Literal(chars.next().unwrap_or('\\')),
-            other => Part::Literal(other),
+            '*' => Glob::Many,
+            '?' => Glob::One,
+            '\\' => Glob::Literal(chars.next().unwrap_or('\\')),
+            other => Glob::Literal(other),
         };
-        let is_repeated = part == Part::Many && parts.last() == Some(&Part::Many);
+        let is_repeated = part == Glob::Many && parts.last() == Some(&Glob::Many);
         if !is_repeated {
             parts.push(part);
         }
@@ -349,13 +263,13 @@ fn escape_wildcard(text: &str) -> String {
     escaped
 }
 
-fn wildcard_regex(parts: &[Part], target: Target) -> String {
+fn wildcard_regex(parts: &[Glob], target: Target) -> String {
     let (one, many) = match target {
         Target::Word | Target::Value => ("(?s:.)", "(?s:.*)"),
         Target::Stretch => (r"\S", r"\S*"),
     };
     let mut regex = String::new();
-    let needs_border = |part: Option<&Part>| part.and_then(Part::literal).is_some_and(is_word_char);
+    let needs_border = |part: Option<&Glob>| part.and_then(Glob::literal).is_some_and(is_word_char);
     match target {
         Target::Stretch if needs_border(parts.first()) => regex.push_str(r"(?:^|\W)"),
         Target::Stretch => {}
@@ -364,9 +278,9 @@ fn wildcard_regex(parts: &[Part], target: Target) -> String {
     let mut buffer = [0; 4];
     for part in parts {
         match part {
-            Part::Literal(c) => regex.push_str(&regex::escape(c.encode_utf8(&mut buffer))),
-            Part::One => regex.push_str(one),
-            Part::Many => regex.push_str(many),
+            Glob::Literal(c) => regex.push_str(&regex::escape(c.encode_utf8(&mut buffer))),
+            Glob::One => regex.push_str(one),
+            Glob::Many => regex.push_str(many),
         }
     }
     match target {
@@ -377,28 +291,63 @@ fn wildcard_regex(parts: &[Part], target: Target) -> String {
     regex
 }
 
-/// The words of a wildcard that no `*` or `?` touches.
-fn certain_words(parts: &[Part]) -> Vec<String> {
-    let mut certain = Vec::new();
-    let mut run = String::new();
-    let mut touches_gap = false;
-    for part in parts.iter().chain([&Part::Literal(' ')]) {
-        match part.literal() {
-            Some(c) if is_word_char(c) => run.push(c),
-            Some(_) => {
-                if !touches_gap {
-                    certain.extend(words(&run).map(|(_, word)| word));
-                }
-                run.clear();
-                touches_gap = false;
+/// What a value has that fits a wildcard: words that no `*` or `?` touches, and pieces of words.
+fn needs_of(parts: &[Glob]) -> Vec<Need> {
+    let mut needs = Vec::new();
+    // Words within a run of literals, each with whether the run's ends are borders of words.
+    for run in runs(parts) {
+        let text = lower_case(&run.text);
+        let starts_word = run.is_first || text.chars().next().is_some_and(|c| !is_word_char(c));
+        let ends_word = run.is_last || text.chars().last().is_some_and(|c| !is_word_char(c));
+        let ranges: Vec<_> = words(&text).collect();
+        let last = ranges.len().saturating_sub(1);
+        for (at, (range, word)) in ranges.into_iter().enumerate() {
+            if word.len() > PIECE_BYTES_MAX {
+                // Words that long are cut into pieces, elsewhere perhaps.
+                continue;
             }
+            let is_start = at > 0 || starts_word || range.start > 0;
+            let is_end = at < last || ends_word || range.end < text.len();
+            needs.push(match (is_start, is_end) {
+                (true, true) => Need::Word(word),
+                (true, false) => Need::Beginning(word),
+                (false, _) => Need::Part(word),
+            });
+        }
+    }
+    needs
+}
+
+struct Run {
+    text: String,
+    is_first: bool,
+    is_last: bool,
+}
+
+/// The literals between gaps.
+fn runs(parts: &[Glob]) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut text = String::new();
+    let mut start = 0;
+    for (at, part) in parts.iter().enumerate() {
+        match part.literal() {
+            Some(c) => text.push(c),
             None => {
-                run.clear();
-                touches_gap = true;
+                runs.push(Run {
+                    text: std::mem::take(&mut text),
+                    is_first: start == 0,
+                    is_last: false,
+                });
+                start = at + 1;
             }
         }
     }
-    certain
+    runs.push(Run {
+        text,
+        is_first: start == 0,
+        is_last: true,
+    });
+    runs
 }
 
 fn compile(regex: &str) -> Result<Regex, String> {
@@ -471,17 +420,20 @@ mod tests {
     }
 
     #[test]
-    fn certain_words_are_those_no_gap_touches() {
-        let check = |pattern: &str, expected: &[&str]| {
-            assert_eq!(
-                certain_words(&wildcard_parts(pattern)),
-                expected,
-                "{pattern}"
-            )
+    fn what_a_fitting_value_has() {
+        let check = |pattern: &str, expected: &[Need]| {
+            assert_eq!(needs_of(&wildcard_parts(pattern)), expected, "{pattern}");
         };
-        check("192.168.*", &["192", "168"]);
-        check("foo-ba*", &["foo"]);
-        check("*a.b?c.d", &["d"]);
+        let word = |text: &str| Need::Word(text.into());
+        let beginning = |text: &str| Need::Beginning(text.into());
+        let part = |text: &str| Need::Part(text.into());
+        check("192.168.*", &[word("192"), word("168")]);
+        check("foo-ba*", &[word("foo"), beginning("ba")]);
+        check(
+            "*a.b?c.d",
+            &[part("a"), beginning("b"), part("c"), word("d")],
+        );
+        check("*Time?out", &[part("time"), part("out")]);
         check("*", &[]);
     }
 

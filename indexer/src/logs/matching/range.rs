@@ -1,11 +1,15 @@
 //! `Leaf::Range`: the value lies between two bounds.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use tantivy::DateTime;
 use tantivy::columnar::StrColumn;
 
-use super::{Matches, Work, columns};
+use super::parts::Part;
+use super::scan::{self, ValueTest};
+use super::{Work, columns};
+use crate::logs::flatten::LeafValue;
 use crate::logs::reader::ValueColumn;
 use crate::logs::{Field, Scalar};
 
@@ -25,63 +29,95 @@ impl Range {
         }
     }
 
-    pub(super) fn matches(&self, work: &Work) -> tantivy::Result<Matches> {
-        let Field::Named(name) = &self.field else {
-            return Ok(Matches::None);
-        };
+    pub(super) fn parts(&self, work: &Work) -> tantivy::Result<Vec<Box<dyn Part>>> {
         let mut parts = Vec::new();
-        for column in work.segment.columns(work.segment.resolve(name))? {
-            parts.push(in_column(
-                work,
+        let Field::Named(name) = &self.field else {
+            return Ok(parts);
+        };
+        let path = work.segment.resolve(name);
+        for column in work.segment.ready_columns(path)? {
+            in_column(
                 &column,
                 self.lower.as_ref(),
                 self.upper.as_ref(),
-            )?);
+                &mut parts,
+            );
+            if let ValueColumn::Text(texts) = &column {
+                in_texts(texts, self.lower.as_ref(), self.upper.as_ref(), &mut parts)?;
+            }
         }
-        work.union(parts)
+        if let (Some(lower), Some(upper)) = (
+            text_bound(self.lower.as_ref()),
+            text_bound(self.upper.as_ref()),
+        ) {
+            let between = TextBetween { lower, upper };
+            scan::in_field(work, path, Arc::new(between), &mut parts)?;
+        }
+        Ok(parts)
     }
 }
 
-/// The documents with a value between the bounds. A bound of a type that the column cannot compare with matches nothing.
+/// Texts between two bounds; those that are too many for a column are asked one by one.
+struct TextBetween {
+    lower: Bound<String>,
+    upper: Bound<String>,
+}
+
+impl ValueTest for TextBetween {
+    fn fits(&self, value: &LeafValue, is_full_text: bool) -> bool {
+        let LeafValue::Text(text) = value else {
+            return false;
+        };
+        let bounds = (
+            self.lower.as_ref().map(String::as_str),
+            self.upper.as_ref().map(String::as_str),
+        );
+        !is_full_text && RangeBounds::<str>::contains(&bounds, &**text)
+    }
+}
+
+/// Adds the documents with a value between the bounds. A bound of a type that the column cannot compare with matches
+/// nothing; texts are another matter.
 pub(super) fn in_column(
-    work: &Work,
     column: &ValueColumn,
     lower: Bound<&Scalar>,
     upper: Bound<&Scalar>,
-) -> tantivy::Result<Matches> {
+    parts: &mut Vec<Box<dyn Part>>,
+) {
     match column {
-        ValueColumn::Text(texts) => in_texts(work, texts, lower, upper),
-        ValueColumn::Integer(column) => match (lowest_integer(lower), highest_integer(upper)) {
-            (Some(low), Some(high)) => columns::in_range(work, column, low..=high),
-            _ => Ok(Matches::None),
-        },
-        ValueColumn::Unsigned(column) => match (lowest_unsigned(lower), highest_unsigned(upper)) {
-            (Some(low), Some(high)) => columns::in_range(work, column, low..=high),
-            _ => Ok(Matches::None),
-        },
-        ValueColumn::Float(column) => match (lowest_float(lower), highest_float(upper)) {
-            (Some(low), Some(high)) => columns::in_range(work, column, low..=high),
-            _ => Ok(Matches::None),
-        },
-        ValueColumn::Time(column) => match (lowest_time(lower), highest_time(upper)) {
-            (Some(low), Some(high)) => {
-                let time = DateTime::from_timestamp_nanos;
-                columns::in_range(work, column, time(low)..=time(high))
+        ValueColumn::Text(_) | ValueColumn::Bool(_) => {}
+        ValueColumn::Integer(column) => {
+            if let (Some(low), Some(high)) = (lowest_integer(lower), highest_integer(upper)) {
+                columns::in_range(column, low..=high, parts);
             }
-            _ => Ok(Matches::None),
-        },
-        ValueColumn::Bool(_) => Ok(Matches::None),
+        }
+        ValueColumn::Unsigned(column) => {
+            if let (Some(low), Some(high)) = (lowest_unsigned(lower), highest_unsigned(upper)) {
+                columns::in_range(column, low..=high, parts);
+            }
+        }
+        ValueColumn::Float(column) => {
+            if let (Some(low), Some(high)) = (lowest_float(lower), highest_float(upper)) {
+                columns::in_range(column, low..=high, parts);
+            }
+        }
+        ValueColumn::Time(column) => {
+            if let (Some(low), Some(high)) = (lowest_time(lower), highest_time(upper)) {
+                let time = DateTime::from_timestamp_nanos;
+                columns::in_range(column, time(low)..=time(high), parts);
+            }
+        }
     }
 }
 
 fn in_texts(
-    work: &Work,
     texts: &StrColumn,
     lower: Bound<&Scalar>,
     upper: Bound<&Scalar>,
-) -> tantivy::Result<Matches> {
+    parts: &mut Vec<Box<dyn Part>>,
+) -> tantivy::Result<()> {
     let (Some(lower), Some(upper)) = (text_bound(lower), text_bound(upper)) else {
-        return Ok(Matches::None);
+        return Ok(());
     };
     let (low, high) = texts.dictionary().term_bounds_to_ord(lower, upper)?;
     let low = match low {
@@ -94,10 +130,10 @@ fn in_texts(
         Bound::Excluded(ord) => ord.checked_sub(1),
         Bound::Unbounded => Some(u64::MAX),
     };
-    match (low, high) {
-        (Some(low), Some(high)) => columns::in_range(work, texts.ords(), low..=high),
-        _ => Ok(Matches::None),
+    if let (Some(low), Some(high)) = (low, high) {
+        columns::in_range(texts.ords(), low..=high, parts);
     }
+    Ok(())
 }
 
 fn text_bound(bound: Bound<&Scalar>) -> Option<Bound<String>> {

@@ -1,12 +1,13 @@
 //! `Leaf::Words`: the value contains these words next to each other.
 
-use tantivy::schema::Term;
+use std::sync::Arc;
 
-use super::verify::by_stored_document;
-use super::{Matches, Work, columns, spellings};
+use super::parts::Part;
+use super::scan::{self, Need, TemplatePart, ValueTest, Verdict, WordTest};
+use super::{Work, columns, spellings};
+use crate::logs::blocks::spelling::spelled;
 use crate::logs::flatten::LeafValue;
 use crate::logs::reader::ValueColumn;
-use crate::logs::schema::FULL_TEXT_FIELDS;
 use crate::logs::words::{lower_case_into, words};
 use crate::logs::{Field, Scalar};
 
@@ -14,122 +15,139 @@ use crate::logs::{Field, Scalar};
 pub(super) struct Words {
     field: Field,
     text: String,
+    phrase: Arc<Phrase>,
+}
+
+/// Words next to each other.
+struct Phrase {
     words: Vec<String>,
+    needs: Vec<Need>,
 }
 
 impl Words {
     pub(super) fn new(field: &Field, text: &str) -> Words {
+        let words: Vec<String> = words(text).map(|(_, word)| word).collect();
+        let mut needs: Vec<Need> = words.iter().cloned().map(Need::Word).collect();
+        // A phrase may say one word a thousand times. Longer words are rarer.
+        needs.sort_unstable_by_key(|need| match need {
+            Need::Word(word) => (std::cmp::Reverse(word.len()), word.clone()),
+            Need::Beginning(_) | Need::Part(_) => unreachable!("all are words"),
+        });
+        needs.dedup();
         Words {
             field: field.clone(),
             text: text.to_owned(),
-            words: words(text).map(|(_, word)| word).collect(),
+            phrase: Arc::new(Phrase { words, needs }),
         }
     }
 
-    pub(super) fn matches(&self, work: &Work) -> tantivy::Result<Matches> {
-        if self.words.is_empty() {
-            return Ok(Matches::None);
-        }
-        match &self.field {
-            Field::Any => self.anywhere(work),
-            Field::Named(name) => self.in_field(work, work.segment.resolve(name)),
-        }
-    }
-
-    fn anywhere(&self, work: &Work) -> tantivy::Result<Matches> {
-        let any = work.segment.fields.any;
-        let full_texts = FULL_TEXT_FIELDS
-            .into_iter()
-            .filter(|path| work.segment.has_full_text(path));
-        if let [word] = &self.words[..] {
-            let mut terms = vec![Term::from_field_text(any, word)];
-            terms.extend(full_texts.map(|path| work.segment.text_term(path, word)));
-            return work.any_of(terms);
-        }
-        let mut places = vec![
-            work.all_of(
-                self.words
-                    .iter()
-                    .map(|word| Term::from_field_text(any, word))
-                    .collect(),
-            )?,
-        ];
-        for path in full_texts {
-            places.push(work.all_of(self.terms_in(work, path))?);
-        }
-        let candidates = work.union(places)?;
-        let wanted = self.words.clone();
-        Ok(by_stored_document(work, candidates, move |_, value| {
-            value_contains(value, &wanted)
-        }))
-    }
-
-    fn in_field(&self, work: &Work, path: &str) -> tantivy::Result<Matches> {
+    pub(super) fn parts(&self, work: &Work) -> tantivy::Result<Vec<Box<dyn Part>>> {
         let mut parts = Vec::new();
-        for column in work.segment.columns(path)? {
-            parts.push(match &column {
+        if self.phrase.words.is_empty() {
+            return Ok(parts);
+        }
+        let Field::Named(name) = &self.field else {
+            scan::anywhere(work, self.phrase.clone(), &mut parts)?;
+            return Ok(parts);
+        };
+        let path = work.segment.resolve(name);
+        for column in work.segment.ready_columns(path)? {
+            match &column {
                 ValueColumn::Text(texts) => {
-                    let any = work.segment.fields.any;
-                    let terms = self
-                        .words
-                        .iter()
-                        .map(|word| Term::from_field_text(any, word))
-                        .collect();
-                    let candidates = match work.all_of(terms)? {
-                        Matches::None => continue,
-                        candidates => candidates.into_scorer(work.segment.document_count()),
-                    };
-                    let wanted = self.words.clone();
-                    columns::candidates_with_text_like(work, texts, candidates, move |text| {
-                        contains(text, &wanted)
-                    })?
+                    let fits = |text: &str| contains(text, &self.phrase.words);
+                    columns::with_text_like(work, texts, "", fits, &mut parts)?;
                 }
-                typed => self.equal_value(work, typed)?,
-            });
+                typed => self.add_equal(typed, &mut parts),
+            }
         }
-        if work.segment.has_full_text(path) {
-            let candidates = work.all_of(self.terms_in(work, path))?;
-            parts.push(match self.words.len() {
-                1 => candidates,
-                _ => {
-                    let wanted = self.words.clone();
-                    let path = path.to_owned();
-                    by_stored_document(work, candidates, move |at, value| {
-                        at == path && value_contains(value, &wanted)
-                    })
-                }
-            });
-        }
-        work.union(parts)
+        scan::in_field(work, path, self.phrase.clone(), &mut parts)?;
+        Ok(parts)
     }
 
-    fn equal_value(&self, work: &Work, column: &ValueColumn) -> tantivy::Result<Matches> {
+    fn add_equal(&self, column: &ValueColumn, parts: &mut Vec<Box<dyn Part>>) {
         let text = self.text.trim();
         let mut values = spellings(text);
         if let (ValueColumn::Time(_), Ok(time)) = (column, event::Timestamp::parse_lenient(text)) {
             values = vec![Scalar::Time(time)];
         }
-        let parts = values
-            .iter()
-            .map(|value| columns::equal_to(work, column, value));
-        work.union(parts.collect::<tantivy::Result<_>>()?)
-    }
-
-    fn terms_in(&self, work: &Work, path: &str) -> Vec<Term> {
-        self.words
-            .iter()
-            .map(|word| work.segment.text_term(path, word))
-            .collect()
+        for value in &values {
+            columns::equal_to(column, value, parts);
+        }
     }
 }
 
-fn value_contains(value: &LeafValue, wanted: &[String]) -> bool {
-    match value {
-        LeafValue::Text(text) => contains(text, wanted),
-        LeafValue::Integer(number) => contains(&number.to_string(), wanted),
-        LeafValue::Unsigned(number) => contains(&number.to_string(), wanted),
-        LeafValue::Float(number) => contains(&number.to_string(), wanted),
-        LeafValue::Bool(truth) => contains(&truth.to_string(), wanted),
+impl ValueTest for Phrase {
+    fn fits(&self, value: &LeafValue, _: bool) -> bool {
+        match value {
+            LeafValue::Text(text) => contains(text, &self.words),
+            other => contains(&spelled(other), &self.words),
+        }
+    }
+
+    fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    fn word_test(&self) -> Option<&dyn WordTest> {
+        (self.words.len() == 1).then_some(self)
+    }
+
+    fn fits_template(&self, parts: &[TemplatePart]) -> Verdict {
+        let mut verdict = Verdict::NoneFits;
+        for start in 0..parts.len() {
+            match fits_from(&parts[start..], &self.words) {
+                Verdict::AllFit => return Verdict::AllFit,
+                Verdict::SomeMayFit => verdict = Verdict::SomeMayFit,
+                Verdict::NoneFits => {}
+            }
+        }
+        verdict
+    }
+}
+
+/// Whether the words stand at the beginning of the parts, each in its place or in a gap.
+fn fits_from(parts: &[TemplatePart], words: &[String]) -> Verdict {
+    // What may still be missing at each part: all that is left from these words on.
+    let mut left: Vec<&[String]> = vec![words];
+    let mut verdict = Verdict::NoneFits;
+    for (at, part) in parts.iter().enumerate() {
+        let mut next: Vec<&[String]> = Vec::new();
+        for rest in &left {
+            match part {
+                TemplatePart::Word(word) => {
+                    if rest.first() == Some(word) {
+                        next.push(&rest[1..]);
+                    }
+                }
+                TemplatePart::Gap => (0..=rest.len()).for_each(|taken| next.push(&rest[taken..])),
+            }
+        }
+        next.sort_unstable_by_key(|rest| rest.len());
+        next.dedup_by_key(|rest| rest.len());
+        let has_all = next.first().is_some_and(|rest| rest.is_empty());
+        if has_all {
+            let has_gap = parts[..=at].contains(&TemplatePart::Gap);
+            if !has_gap {
+                return Verdict::AllFit;
+            }
+            verdict = Verdict::SomeMayFit;
+        }
+        next.retain(|rest| !rest.is_empty());
+        if next.is_empty() {
+            break;
+        }
+        left = next;
+    }
+    verdict
+}
+
+impl WordTest for Phrase {
+    fn fits_word(&self, word: &str) -> bool {
+        self.words.first().is_some_and(|wanted| wanted == word)
+    }
+
+    fn beginning(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
     }
 }
 
@@ -150,6 +168,29 @@ pub(super) fn contains(text: &str, wanted: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_template_tells_what_all_its_values_have() {
+        let check = |phrase: &str, expected| {
+            let word = |word: &str| match word {
+                "*" => TemplatePart::Gap,
+                word => TemplatePart::Word(word.into()),
+            };
+            let parts: Vec<_> = "got * exception while * to".split(' ').map(word).collect();
+            let words = Words::new(&Field::Any, phrase);
+            assert_eq!(words.phrase.fits_template(&parts), expected, "{phrase}");
+        };
+        check("exception while", Verdict::AllFit);
+        check("got", Verdict::AllFit);
+        check("got exception", Verdict::SomeMayFit);
+        check("got x y exception while", Verdict::SomeMayFit);
+        check("while to", Verdict::SomeMayFit);
+        check("exception to", Verdict::SomeMayFit);
+        check("exception while serving", Verdict::SomeMayFit);
+        check("to got", Verdict::SomeMayFit);
+        check("exception got while", Verdict::SomeMayFit);
+        check("to x", Verdict::SomeMayFit);
+    }
 
     #[test]
     fn a_phrase_needs_its_words_in_order_and_adjacent() {

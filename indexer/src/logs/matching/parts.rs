@@ -1,0 +1,268 @@
+//! The documents of a segment that match a leaf, found block by block when they are asked for.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tantivy::query::Scorer;
+use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet, Score, TERMINATED};
+
+use crate::logs::reader::Interrupt;
+use crate::logs::segment::Segment;
+
+/// Documents of one block.
+pub(super) struct BlockSet {
+    first: DocId,
+    end: DocId,
+    bits: Vec<u64>,
+}
+
+/// One way to match; a leaf's answer is the union of its parts.
+pub(super) trait Part: Send {
+    /// Adds the matching documents of the set's block, whose number is `block`.
+    ///
+    /// # Errors
+    /// The segment cannot be read.
+    fn mark(&mut self, block: usize, set: &mut BlockSet) -> tantivy::Result<()>;
+
+    /// How dear a block is, in steps of a postings list: an intersection asks dear ones for few blocks.
+    fn cost(&self) -> u64;
+}
+
+impl BlockSet {
+    /// The documents it is about.
+    pub(super) fn documents(&self) -> Range<DocId> {
+        self.first..self.end
+    }
+
+    /// Adds a document of the block.
+    pub(super) fn insert(&mut self, doc: DocId) {
+        let at = doc - self.first;
+        self.bits[at as usize / 64] |= 1 << (at % 64);
+    }
+
+    /// Adds a document by its number in the block.
+    pub(super) fn insert_own(&mut self, at: u16) {
+        self.bits[usize::from(at) / 64] |= 1 << (at % 64);
+    }
+
+    /// Adds all.
+    pub(super) fn insert_all(&mut self) {
+        let count = (self.end - self.first) as usize;
+        self.bits.fill(u64::MAX);
+        if count % 64 != 0
+            && let Some(last) = self.bits.last_mut()
+        {
+            *last = (1 << (count % 64)) - 1;
+        }
+    }
+
+    fn go_to(&mut self, documents: Range<DocId>) {
+        (self.first, self.end) = (documents.start, documents.end);
+        self.bits.clear();
+        self.bits.resize(documents.len().div_ceil(64), 0);
+    }
+
+    fn first_from(&self, doc: DocId) -> Option<DocId> {
+        let at = (doc.max(self.first) - self.first) as usize;
+        let mut word = at / 64;
+        let mut bits = self.bits.get(word)? & (u64::MAX << (at % 64));
+        while bits == 0 {
+            word += 1;
+            bits = *self.bits.get(word)?;
+        }
+        Some(self.first + 64 * word as u32 + bits.trailing_zeros())
+    }
+}
+
+/// The union of parts as tantivy walks over it.
+///
+/// When the work is interrupted or a block cannot be read, the rest counts as not matching; the interrupt knows, and who
+/// asked looks there.
+pub(super) struct LeafScorer {
+    segment: Segment,
+    interrupt: Arc<dyn Interrupt>,
+    parts: Vec<Box<dyn Part>>,
+    block: usize,
+    end_block: usize,
+    set: BlockSet,
+    doc: DocId,
+    cost: u64,
+}
+
+impl LeafScorer {
+    /// Over the blocks that have documents of `documents`.
+    pub(super) fn new(
+        segment: &Segment,
+        interrupt: &Arc<dyn Interrupt>,
+        parts: Vec<Box<dyn Part>>,
+        documents: Range<DocId>,
+    ) -> LeafScorer {
+        let places = segment.blocks().places();
+        let blocks = places.partition_point(|place| place.end_document() <= documents.start)
+            ..places.partition_point(|place| place.first_document < documents.end);
+        let mut scorer = LeafScorer {
+            segment: segment.clone(),
+            interrupt: Arc::clone(interrupt),
+            cost: parts.iter().map(|part| part.cost()).sum::<u64>() * blocks.len() as u64,
+            parts,
+            block: blocks.start,
+            end_block: blocks.end,
+            set: BlockSet {
+                first: 0,
+                end: 0,
+                bits: Vec::new(),
+            },
+            doc: 0,
+        };
+        scorer.doc = match scorer.parts.is_empty() {
+            true => TERMINATED,
+            false => scorer.go_from(blocks.start, 0),
+        };
+        scorer
+    }
+
+    /// How many documents match that are not deleted.
+    pub(super) fn count_alive(mut self) -> u32 {
+        let segment = self.segment.clone();
+        let alive = segment.reader.alive_bitset();
+        let mut count = 0;
+        while self.doc != TERMINATED {
+            match alive {
+                None => {
+                    count += self
+                        .set
+                        .bits
+                        .iter()
+                        .map(|bits| bits.count_ones())
+                        .sum::<u32>()
+                }
+                Some(alive) => {
+                    let mut next = self.set.first_from(self.set.first);
+                    while let Some(doc) = next {
+                        count += u32::from(alive.is_alive(doc));
+                        next = self.set.first_from(doc + 1);
+                    }
+                }
+            }
+            self.doc = self.go_from(self.block + 1, 0);
+        }
+        count
+    }
+
+    /// The first match from `doc` on in the blocks from `block` on.
+    fn go_from(&mut self, block: usize, doc: DocId) -> DocId {
+        let segment = self.segment.clone();
+        let places = segment.blocks().places().iter().enumerate();
+        for (number, place) in places.take(self.end_block).skip(block) {
+            if self.interrupt.is_interrupted() {
+                return TERMINATED;
+            }
+            self.block = number;
+            self.set.go_to(place.first_document..place.end_document());
+            for part in &mut self.parts {
+                if let Err(error) = part.mark(number, &mut self.set) {
+                    self.interrupt.failed(&error.to_string());
+                    return TERMINATED;
+                }
+            }
+            if let Some(found) = self.set.first_from(doc) {
+                return found;
+            }
+        }
+        TERMINATED
+    }
+}
+
+impl DocSet for LeafScorer {
+    fn advance(&mut self) -> DocId {
+        if self.doc == TERMINATED {
+            return TERMINATED;
+        }
+        self.doc = match self.set.first_from(self.doc + 1) {
+            Some(doc) => doc,
+            None => self.go_from(self.block + 1, 0),
+        };
+        self.doc
+    }
+
+    fn seek(&mut self, target: DocId) -> DocId {
+        if target <= self.doc {
+            return self.doc;
+        }
+        let is_here = target < self.set.end;
+        let here = is_here.then(|| self.set.first_from(target)).flatten();
+        self.doc = match (here, is_here) {
+            (Some(doc), _) => doc,
+            (None, true) => self.go_from(self.block + 1, 0),
+            (None, false) => match self.segment.blocks().locate(target) {
+                Some((block, _)) => self.go_from(block, target),
+                None => TERMINATED,
+            },
+        };
+        self.doc
+    }
+
+    fn fill_buffer(&mut self, buffer: &mut [DocId; COLLECT_BLOCK_BUFFER_LEN]) -> usize {
+        for (count, place) in buffer.iter_mut().enumerate() {
+            if self.doc == TERMINATED {
+                return count;
+            }
+            *place = self.doc;
+            self.advance();
+        }
+        buffer.len()
+    }
+
+    fn doc(&self) -> DocId {
+        self.doc
+    }
+
+    fn size_hint(&self) -> u32 {
+        self.segment.document_count() / 8
+    }
+
+    fn cost(&self) -> u64 {
+        self.cost
+    }
+}
+
+impl Scorer for LeafScorer {
+    fn score(&mut self) -> Score {
+        1.0
+    }
+}
+
+/// All documents.
+pub(super) struct All;
+
+impl Part for All {
+    fn mark(&mut self, _: usize, set: &mut BlockSet) -> tantivy::Result<()> {
+        set.insert_all();
+        Ok(())
+    }
+
+    fn cost(&self) -> u64 {
+        64
+    }
+}
+
+/// A few documents, in order.
+pub(super) struct Few(pub(super) Vec<DocId>);
+
+impl Part for Few {
+    fn mark(&mut self, _: usize, set: &mut BlockSet) -> tantivy::Result<()> {
+        let documents = set.documents();
+        let first = self.0.partition_point(|doc| *doc < documents.start);
+        for doc in &self.0[first..] {
+            if *doc >= documents.end {
+                break;
+            }
+            set.insert(*doc);
+        }
+        Ok(())
+    }
+
+    fn cost(&self) -> u64 {
+        1
+    }
+}
