@@ -2,6 +2,9 @@
 //!
 //! `DAYBOOK_CORPUS=corpus.ndjson cargo bench -p indexer --bench corpus`; without the variable it takes a small generated
 //! corpus, so that it always runs. Prints a table; asserts nothing. CPU is that of the whole process.
+//!
+//! `DAYBOOK_BENCH_DIR` keeps the data directory, or searches one that was kept; `DAYBOOK_BENCH_QUERY` asks only
+//! questions whose name has this in it, `DAYBOOK_BENCH_TIMES` so often.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -21,6 +24,11 @@ use tantivy::{DocSet, TERMINATED};
 const BATCH_BYTES: usize = 1024 * 1024;
 
 fn main() {
+    // A folder of an earlier run is searched without taking the corpus in again.
+    if let Some(dir) = std::env::var_os("DAYBOOK_BENCH_DIR").filter(|dir| Path::new(dir).exists()) {
+        query(Path::new(&dir));
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let corpus = std::env::var("DAYBOOK_CORPUS").ok();
     let batches: Box<dyn Iterator<Item = (usize, Vec<Event>)>> = match &corpus {
@@ -29,6 +37,9 @@ fn main() {
     };
     ingest(dir.path(), batches);
     query(dir.path());
+    if let Some(kept) = std::env::var_os("DAYBOOK_BENCH_DIR") {
+        std::fs::rename(dir.keep(), kept).unwrap();
+    }
 }
 
 fn ingest(dir: &Path, batches: Box<dyn Iterator<Item = (usize, Vec<Event>)>>) {
@@ -139,10 +150,16 @@ fn query(dir: &Path) {
             )],
         ),
     ];
+    let wanted = std::env::var("DAYBOOK_BENCH_QUERY").unwrap_or_default();
+    let repeats = std::env::var("DAYBOOK_BENCH_TIMES");
+    let repeats = repeats.map_or(8, |times| times.parse().unwrap());
     for (name, leaves) in questions {
+        if !name.contains(&wanted) {
+            continue;
+        }
         let mut times = Vec::new();
         let mut found = 0;
-        for _ in 0..8 {
+        for _ in 0..repeats {
             let started = Instant::now();
             found = count(&snapshot, &leaves);
             times.push(started.elapsed().as_secs_f64() * 1000.0);

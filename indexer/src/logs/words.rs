@@ -21,6 +21,20 @@ pub fn words(text: &str) -> Words<'_> {
     Words { text, at: 0 }
 }
 
+/// The byte ranges of the words of a text.
+pub fn word_ranges(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut words = words(text);
+    std::iter::from_fn(move || words.next_range())
+}
+
+/// Whether a word as it stands in a text is `wanted`, which is lower-cased.
+pub fn is_word(word: &str, wanted: &str) -> bool {
+    match word.is_ascii() {
+        true => word.eq_ignore_ascii_case(wanted),
+        false => word.chars().flat_map(char::to_lowercase).eq(wanted.chars()),
+    }
+}
+
 /// Calls `visit` with each word of a text, lower-cased; `room` is overwritten.
 pub fn for_each_word(text: &str, room: &mut String, mut visit: impl FnMut(&str)) {
     let mut words = words(text);
@@ -120,7 +134,16 @@ impl Iterator for Words<'_> {
 }
 
 fn is_ascii_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+    const IS_WORD: [bool; 256] = {
+        let mut is_word = [false; 256];
+        let mut byte = 0;
+        while byte < 128 {
+            is_word[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
+            byte += 1;
+        }
+        is_word
+    };
+    IS_WORD[usize::from(byte)]
 }
 
 fn is_word_alone(c: char) -> bool {

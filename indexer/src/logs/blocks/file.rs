@@ -1,5 +1,6 @@
 //! The file of a segment's blocks, read: where everything is, and documents as they were.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -151,46 +152,42 @@ impl BlockPlace {
 }
 
 /// Directories and frames that were read, of all files; the ones used least are dropped.
+///
+/// Directories have a part of their own: a search that reads many frames shall not drive them out.
 #[derive(Clone)]
 pub struct BlockCache {
-    cache: Arc<Cache<Key, Cached, ByMemory>>,
+    blocks: Arc<Cache<Key, Arc<Block>, ByMemory>>,
+    frames: Arc<Cache<Key, Arc<Frame>, ByMemory>>,
     next_file: Arc<AtomicU64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    file: u64,
-    block: u32,
-    /// A frame; `None` for the directory and map.
-    frame: Option<u32>,
-}
-
-#[derive(Clone)]
-enum Cached {
-    Block(Arc<Block>),
-    Frame(Arc<Frame>),
-}
+/// A file, a block, and which frame of it.
+type Key = (u64, u32, u32);
 
 #[derive(Clone)]
 struct ByMemory;
 
-impl Weighter<Key, Cached> for ByMemory {
-    fn weight(&self, _: &Key, cached: &Cached) -> u64 {
-        let bytes = match cached {
-            Cached::Block(block) => block.memory_bytes(),
-            // Its line starts come later and are as long at most.
-            Cached::Frame(frame) => frame.bytes.len() * 3 / 2,
-        };
-        bytes as u64 + 64
+impl Weighter<Key, Arc<Block>> for ByMemory {
+    fn weight(&self, _: &Key, block: &Arc<Block>) -> u64 {
+        block.memory_bytes() as u64 + 64
+    }
+}
+
+impl Weighter<Key, Arc<Frame>> for ByMemory {
+    fn weight(&self, _: &Key, frame: &Arc<Frame>) -> u64 {
+        // Its line starts come later.
+        frame.bytes.len() as u64 * 3 / 2 + 64
     }
 }
 
 impl BlockCache {
     /// Keeps about so many bytes.
     pub fn new(bytes: u64) -> BlockCache {
-        let items = (bytes / (64 * 1024)) as usize;
+        let half = bytes / 2;
+        let items = |bytes_each: u64| (half / bytes_each) as usize;
         BlockCache {
-            cache: Arc::new(Cache::with_weighter(items, bytes, ByMemory)),
+            blocks: Arc::new(Cache::with_weighter(items(256 * 1024), half, ByMemory)),
+            frames: Arc::new(Cache::with_weighter(items(128 * 1024), half, ByMemory)),
             next_file: Arc::default(),
         }
     }
@@ -345,12 +342,8 @@ impl BlocksFile {
     /// # Errors
     /// They are damaged.
     pub fn block(&self, block: usize) -> Result<Arc<Block>, BlockError> {
-        let key = Key {
-            file: self.inner.file,
-            block: block as u32,
-            frame: None,
-        };
-        if let Some(Cached::Block(block)) = self.inner.cache.cache.get(&key) {
+        let key = (self.inner.file, block as u32, 0);
+        if let Some(block) = self.inner.cache.blocks.get(&key) {
             return Ok(block);
         }
         let place = &self.inner.places[block];
@@ -359,10 +352,7 @@ impl BlocksFile {
         let frames = &place.entry.frames;
         let read = Block::read(&directory, &map, frames, self.shapes()?, self.texts()?)?;
         let read = Arc::new(read);
-        self.inner
-            .cache
-            .cache
-            .insert(key, Cached::Block(Arc::clone(&read)));
+        self.inner.cache.blocks.insert(key, Arc::clone(&read));
         Ok(read)
     }
 
@@ -412,12 +402,8 @@ impl BlocksFile {
     /// # Errors
     /// It is damaged.
     pub fn frame(&self, block: usize, frame: usize) -> Result<Arc<Frame>, BlockError> {
-        let key = Key {
-            file: self.inner.file,
-            block: block as u32,
-            frame: Some(frame as u32),
-        };
-        if let Some(Cached::Frame(frame)) = self.inner.cache.cache.get(&key) {
+        let key = (self.inner.file, block as u32, frame as u32);
+        if let Some(frame) = self.inner.cache.frames.get(&key) {
             return Ok(frame);
         }
         let plain_len = self.inner.places[block].entry.frames[frame].plain_len;
@@ -426,10 +412,7 @@ impl BlocksFile {
             bytes,
             line_starts: Default::default(),
         });
-        self.inner
-            .cache
-            .cache
-            .insert(key, Cached::Frame(Arc::clone(&read)));
+        self.inner.cache.frames.insert(key, Arc::clone(&read));
         Ok(read)
     }
 
@@ -454,52 +437,8 @@ impl BlocksFile {
         timestamp: i64,
         out: &mut Vec<u8>,
     ) -> Result<Option<String>, BlockError> {
-        const NO_DOCUMENT: BlockError = BlockError::Damaged("there is no such document");
         let (number, document) = self.locate(document).ok_or(NO_DOCUMENT)?;
-        let block = self.block(number)?;
-        let (group, row) = block.row_of(document).ok_or(NO_DOCUMENT)?;
-        let mut row = Row::new(self, number, &block, group, row)?;
-        let mut id = None;
-        let mut slot = 0;
-        for byte in self.shapes()?.text(group.plan.shape) {
-            if *byte > MARK_MAX {
-                out.push(*byte);
-                continue;
-            }
-            match MarkKind::of(*byte) {
-                MarkKind::Id => {
-                    let mut spelled = vec![b'"'];
-                    row.value(slot, &mut spelled)?;
-                    spelled.push(b'"');
-                    let damaged = |_| BlockError::Damaged("an id");
-                    id = Some(serde_json::from_slice(&spelled).map_err(damaged)?);
-                    slot += 1;
-                }
-                MarkKind::Text => {
-                    out.push(b'"');
-                    row.value(slot, out)?;
-                    out.push(b'"');
-                    slot += 1;
-                }
-                MarkKind::Bare | MarkKind::Whole => {
-                    row.value(slot, out)?;
-                    slot += 1;
-                }
-                MarkKind::Template => {
-                    out.push(b'"');
-                    row.message(out)?;
-                    out.push(b'"');
-                    slot = group.plan.variables().end;
-                }
-                MarkKind::Time(digits) => {
-                    let mut time = [0; TIME_BYTES_MAX];
-                    out.push(b'"');
-                    out.extend_from_slice(write_time(timestamp, digits, &mut time));
-                    out.push(b'"');
-                }
-            }
-        }
-        Ok(id)
+        OpenBlock::new(self, number)?.document(document, timestamp, out)
     }
 
     /// Whether a document has an id that its sender gave.
@@ -507,7 +446,6 @@ impl BlocksFile {
     /// # Errors
     /// There is no such document, or it is damaged.
     pub fn has_id(&self, document: u32) -> Result<bool, BlockError> {
-        const NO_DOCUMENT: BlockError = BlockError::Damaged("there is no such document");
         let (number, document) = self.locate(document).ok_or(NO_DOCUMENT)?;
         let block = self.block(number)?;
         let (group, _) = block.row_of(document).ok_or(NO_DOCUMENT)?;
@@ -554,37 +492,129 @@ impl Frame {
     }
 }
 
-/// One document in its block; keeps the frames it has used.
-pub struct Row<'b> {
-    file: &'b BlocksFile,
-    texts: &'b Texts,
+/// A block at work: keeps the frames that it has read.
+pub struct OpenBlock {
+    file: BlocksFile,
     number: usize,
-    block: &'b Block,
+    block: Arc<Block>,
+    frames: RefCell<Vec<Option<Arc<Frame>>>>,
+}
+
+impl OpenBlock {
+    /// Opens a block.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn new(file: &BlocksFile, number: usize) -> Result<OpenBlock, BlockError> {
+        Ok(OpenBlock {
+            block: file.block(number)?,
+            file: file.clone(),
+            number,
+            frames: RefCell::default(),
+        })
+    }
+
+    /// Its groups and slots.
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// One of its frames.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn frame(&self, frame: u32) -> Result<Arc<Frame>, BlockError> {
+        let at = frame as usize;
+        if let Some(Some(read)) = self.frames.borrow().get(at) {
+            return Ok(Arc::clone(read));
+        }
+        let read = self.file.frame(self.number, at)?;
+        let mut frames = self.frames.borrow_mut();
+        if frames.len() <= at {
+            frames.resize(at + 1, None);
+        }
+        frames[at] = Some(Arc::clone(&read));
+        Ok(read)
+    }
+
+    /// Writes a document of the block behind what is in `out` and answers the sender's id; `timestamp` is its time in
+    /// nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// There is no such document, or it is damaged.
+    pub fn document(
+        &self,
+        document: u16,
+        timestamp: i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<String>, BlockError> {
+        let (group, row) = self.block.row_of(document).ok_or(NO_DOCUMENT)?;
+        let row = Row::new(self, group, row)?;
+        let mut id = None;
+        let mut slot = 0;
+        for byte in self.file.shapes()?.text(group.plan.shape) {
+            if *byte > MARK_MAX {
+                out.push(*byte);
+                continue;
+            }
+            match MarkKind::of(*byte) {
+                MarkKind::Id => {
+                    let mut spelled = vec![b'"'];
+                    row.value(slot, &mut spelled)?;
+                    spelled.push(b'"');
+                    let damaged = |_| BlockError::Damaged("an id");
+                    id = Some(serde_json::from_slice(&spelled).map_err(damaged)?);
+                    slot += 1;
+                }
+                MarkKind::Text => {
+                    out.push(b'"');
+                    row.value(slot, out)?;
+                    out.push(b'"');
+                    slot += 1;
+                }
+                MarkKind::Bare | MarkKind::Whole => {
+                    row.value(slot, out)?;
+                    slot += 1;
+                }
+                MarkKind::Template => {
+                    out.push(b'"');
+                    row.message(out)?;
+                    out.push(b'"');
+                    slot = group.plan.variables().end;
+                }
+                MarkKind::Time(digits) => {
+                    let mut time = [0; TIME_BYTES_MAX];
+                    out.push(b'"');
+                    out.extend_from_slice(write_time(timestamp, digits, &mut time));
+                    out.push(b'"');
+                }
+            }
+        }
+        Ok(id)
+    }
+}
+
+const NO_DOCUMENT: BlockError = BlockError::Damaged("there is no such document");
+
+/// One document in its block.
+pub struct Row<'b> {
+    block: &'b OpenBlock,
+    texts: &'b Texts,
     group: &'b Group,
     row: usize,
-    last: Option<(u32, Arc<Frame>)>,
 }
 
 impl<'b> Row<'b> {
-    /// A row of a group of the block `number`.
+    /// A row of a group.
     ///
     /// # Errors
     /// The texts are damaged.
-    pub fn new(
-        file: &'b BlocksFile,
-        number: usize,
-        block: &'b Block,
-        group: &'b Group,
-        row: usize,
-    ) -> Result<Row<'b>, BlockError> {
+    pub fn new(block: &'b OpenBlock, group: &'b Group, row: usize) -> Result<Row<'b>, BlockError> {
         Ok(Row {
-            file,
-            texts: file.texts()?,
-            number,
+            texts: block.file.texts()?,
             block,
             group,
             row,
-            last: None,
         })
     }
 
@@ -597,8 +627,8 @@ impl<'b> Row<'b> {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn value(&mut self, slot: usize, out: &mut Vec<u8>) -> Result<(), BlockError> {
-        let place = self.block.slot(self.group, slot);
+    pub fn value(&self, slot: usize, out: &mut Vec<u8>) -> Result<(), BlockError> {
+        let place = self.block.block.slot(self.group, slot);
         let (frame, form, start) = match place {
             Slot::One(text) => {
                 out.extend_from_slice(self.texts.text(*text));
@@ -608,14 +638,7 @@ impl<'b> Row<'b> {
                 frame, form, start, ..
             } => (*frame, *form, *start),
         };
-        let frame = match &self.last {
-            Some((last, bytes)) if *last == frame => Arc::clone(bytes),
-            _ => {
-                let read = self.file.frame(self.number, frame as usize)?;
-                self.last = Some((frame, Arc::clone(&read)));
-                read
-            }
-        };
+        let frame = self.block.frame(frame)?;
         let rows = self.group.rows as usize;
         let (rows, row) = match self.group.plan.is_packed {
             true => (rows * self.group.plan.slot_count(), slot * rows + self.row),
@@ -637,7 +660,7 @@ impl<'b> Row<'b> {
     ///
     /// # Errors
     /// It is damaged, or the group has no template.
-    pub fn message(&mut self, out: &mut Vec<u8>) -> Result<(), BlockError> {
+    pub fn message(&self, out: &mut Vec<u8>) -> Result<(), BlockError> {
         let no_template = BlockError::Damaged("a group without template");
         let template = self.texts.text(self.group.template.ok_or(no_template)?);
         let mut slot = self.group.plan.variables().start;

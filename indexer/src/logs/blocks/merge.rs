@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::file::BlocksFile;
+use super::file::{BlocksFile, OpenBlock};
 use super::writer::BlocksWriter;
 
 /// Blocks with at least so many documents are taken over as they are; smaller ones are joined, which costs as much as
@@ -36,16 +36,18 @@ pub fn merge<W: Write>(inputs: &[MergeInput], out: W) -> io::Result<W> {
                 writer.copy_block(input.file, number)?;
                 continue;
             }
+            let damaged = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            let block = OpenBlock::new(input.file, number).map_err(damaged)?;
             for document in documents {
                 if input.is_alive.is_some_and(|is_alive| !is_alive(document)) {
                     continue;
                 }
                 let timestamp = (input.timestamp)(document);
                 source.clear();
-                let id = input
-                    .file
-                    .document(document, timestamp, &mut source)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                let own = (document - place.first_document) as u16;
+                let id = block
+                    .document(own, timestamp, &mut source)
+                    .map_err(damaged)?;
                 writer.add(&source, timestamp, id.as_deref(), &mut |_, _, _| ())?;
             }
         }

@@ -36,7 +36,7 @@ pub mod texts;
 mod writer;
 
 pub use block::{Block, Group, Slot};
-pub use file::{BlockCache, BlocksFile, Frame, Row};
+pub use file::{BlockCache, BlocksFile, OpenBlock, Row};
 pub use merge::{MergeInput, merge};
 pub use shape::{MarkKind, Shapes};
 

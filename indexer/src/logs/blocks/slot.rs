@@ -179,6 +179,11 @@ impl<'a> SlotValues<'a> {
         (self.form == FORM_LINES).then_some(self.bytes)
     }
 
+    /// The bytes of all values, in whatever form.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The value of one row. Walks over those before it.
     pub fn get(&self, row: usize) -> Result<&'a [u8], BlockError> {
         match self.form {

@@ -33,7 +33,7 @@ fn written(events: &[Sent]) -> Vec<u8> {
 }
 
 fn open(bytes: Vec<u8>) -> Result<BlocksFile, super::BlockError> {
-    BlocksFile::open(OwnedBytes::new(bytes), &BlockCache::new(1 << 20))
+    BlocksFile::open(OwnedBytes::new(bytes), &BlockCache::new(1 << 26))
 }
 
 fn read(file: &BlocksFile, timestamps: &dyn Fn(u32) -> i64) -> Vec<Sent> {

@@ -37,7 +37,7 @@ pub struct MergeInput<'a> {
 /// Writes the columns of `inputs` as those of one segment.
 ///
 /// Texts of a path that is too distinct in one input have no column in the merged file either, because that input
-/// cannot give them. Memory: the values of one path, and 8 bytes per document when some are deleted.
+/// cannot give them. Memory: the values of one path, and 24 bytes per document when some are deleted.
 ///
 /// # Errors
 /// An input is damaged or cannot be read, `out` cannot be written, a column is longer than 4 GiB.
@@ -252,30 +252,30 @@ type InputColumn<'a> = (&'a Renumbering, ValueColumn);
 fn merge_numbers(columns: &[InputColumn]) -> Option<Collected<Numbers>> {
     let mut documents = Documents::default();
     let mut numbers = Numbers::Integers(Vec::new());
-    // Nobody asks how much memory a merge takes.
-    let memory = &mut 0;
     let mut is_empty = true;
     for (renumbering, column) in columns {
-        let mut number_of = |doc: u32| {
-            let doc = renumbering.of(doc)?;
+        let mut is_kept = |doc| {
+            let Some(doc) = renumbering.of(doc) else {
+                return false;
+            };
             documents.push(doc, &mut 0);
             is_empty = false;
-            Some(())
+            true
         };
         match column {
-            ValueColumn::Integer(column) => for_each(column, |doc, value| {
-                if number_of(doc).is_some() {
-                    numbers.push_integer(value, memory);
+            ValueColumn::Integer(column) => for_each(column, |doc, number| {
+                if is_kept(doc) {
+                    numbers.push_integer(number, &mut 0);
                 }
             }),
-            ValueColumn::Unsigned(column) => for_each(column, |doc, value| {
-                if number_of(doc).is_some() {
-                    numbers.push_unsigned(value, memory);
+            ValueColumn::Unsigned(column) => for_each(column, |doc, number| {
+                if is_kept(doc) {
+                    numbers.push_unsigned(number, &mut 0);
                 }
             }),
-            ValueColumn::Float(column) => for_each(column, |doc, value| {
-                if number_of(doc).is_some() {
-                    numbers.push_float(value, memory);
+            ValueColumn::Float(column) => for_each(column, |doc, number| {
+                if is_kept(doc) {
+                    numbers.push_float(number, &mut 0);
                 }
             }),
             ValueColumn::Text(_) | ValueColumn::Bool(_) | ValueColumn::Time(_) => {}

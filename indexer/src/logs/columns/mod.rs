@@ -39,16 +39,18 @@ pub use merge::{MergeInput, merge};
 pub use reader::ColumnsFile;
 pub use writer::{ColumnsWriter, PathNumber};
 
-/// Paths with fewer texts keep their column: too few to tell, and too few to matter.
-const TEXTS_JUDGED_MIN: u64 = 1024;
-
 /// A text must occur this often on average to be worth a dictionary: with fewer occurrences the dictionary outweighs
 /// the ordinals, and there is little to group by.
 const TEXT_OCCURRENCES_MIN: u64 = 8;
 
+/// Paths with fewer distinct texts keep their column, however few texts there are yet: a thousand hosts or pods are to be
+/// grouped by, and a segment of a few seconds must not decide against that for those it is merged into.
+const DISTINCT_TEXTS_KEPT: u64 = 1024;
+
 /// Whether a path with so many texts, so many of them distinct, gets no column for them.
 fn is_too_distinct(text_count: u64, distinct_text_count: u64) -> bool {
-    text_count >= TEXTS_JUDGED_MIN && distinct_text_count * TEXT_OCCURRENCES_MIN > text_count
+    distinct_text_count > DISTINCT_TEXTS_KEPT
+        && distinct_text_count * TEXT_OCCURRENCES_MIN > text_count
 }
 
 #[cfg(test)]
@@ -476,9 +478,9 @@ mod tests {
     #[test]
     fn texts_that_hardly_repeat_get_no_column() {
         for (count, distinct, has_column) in [
-            (1023, 1023, true),
-            (1024, 129, false),
-            (1024, 128, true),
+            (1024, 1024, true),
+            (1025, 1025, false),
+            (8200, 1024, true),
             (4000, 4000, false),
         ] {
             let segment = texts("path", (0..count).map(|n| (n % distinct).to_string()));

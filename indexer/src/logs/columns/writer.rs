@@ -244,3 +244,36 @@ impl<T> Values<T> {
         push_counted(&mut values.values, value, memory_bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_what_the_values_take_and_free_again_without_a_column() {
+        let mut writer = ColumnsWriter::default();
+        let path = writer.path("id");
+        for doc in 0..1024 {
+            writer.text(path, doc, &format!("{doc:032}"));
+        }
+        let payload_bytes = 1024 * (32 + size_of::<u32>());
+        let memory_bytes = writer.memory_bytes();
+        assert!((payload_bytes..payload_bytes * 3).contains(&memory_bytes));
+
+        writer.text(path, 1024, "one too many");
+        assert!(writer.memory_bytes() < 1024, "{}", writer.memory_bytes());
+
+        let path = writer.path("number");
+        let before = writer.memory_bytes();
+        for doc in 0..100_000 {
+            writer.integer(path, doc, 1);
+        }
+        let memory_bytes = writer.memory_bytes() - before;
+        assert!(
+            (800_000..1_600_000).contains(&memory_bytes),
+            "{memory_bytes}"
+        );
+        writer.float(path, 100_000, 0.5);
+        assert_eq!(writer.memory_bytes() - before, memory_bytes);
+    }
+}

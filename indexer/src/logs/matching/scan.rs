@@ -13,7 +13,7 @@ use super::parts::{BlockSet, Part};
 use crate::logs::blocks::spelling::{BEYOND_ASCII, ESCAPED, Letters, bare_of, letters_of, text_of};
 use crate::logs::blocks::texts::{TextKind, Texts};
 use crate::logs::blocks::{
-    Block, BlocksFile, Frame, Group, MarkKind, Row, Shapes, Slot, beginning_key, beginning_of,
+    Block, BlocksFile, Group, MarkKind, OpenBlock, Row, Shapes, Slot, beginning_key, beginning_of,
 };
 use crate::logs::bloom;
 use crate::logs::flatten::{LeafValue, flatten};
@@ -287,12 +287,10 @@ struct Scan {
 
 /// One block at work.
 struct AtBlock<'b> {
-    number: usize,
+    open: &'b OpenBlock,
     block: &'b Block,
     /// For each frame which needs its filter allows.
     frames: Vec<u32>,
-    /// The frame that was read last.
-    last: Option<(u32, Arc<Frame>)>,
 }
 
 impl Scan {
@@ -355,12 +353,12 @@ impl Scan {
         })
     }
 
-    fn group(
-        &mut self,
-        at: &mut AtBlock,
-        group: &Group,
-        set: &mut BlockSet,
-    ) -> tantivy::Result<()> {
+    fn group(&mut self, at: &AtBlock, group: &Group, set: &mut BlockSet) -> tantivy::Result<()> {
+        if self.leaves.by_shape[group.plan.shape as usize].is_empty()
+            || (group.plan.is_packed && !self.may_be_in_packed(at, group)?)
+        {
+            return Ok(());
+        }
         let leaves = std::mem::take(&mut self.leaves.by_shape[group.plan.shape as usize]);
         let mut is_done = Ok(false);
         for leaf in &leaves {
@@ -374,6 +372,39 @@ impl Scan {
         }
         self.leaves.by_shape[group.plan.shape as usize] = leaves;
         is_done.map(|_| ())
+    }
+
+    /// Whether some value of a packed group may fit, by its bytes: each need is in its template, or it is there.
+    fn may_be_in_packed(&self, at: &AtBlock, group: &Group) -> tantivy::Result<bool> {
+        let place = at.block.slot(group, 0);
+        let Slot::Framed { frame, letters, .. } = place else {
+            return Ok(true);
+        };
+        let allowed = at.frames.get(*frame as usize).copied().unwrap_or_default();
+        let texts = self.file.texts().map_err(unreadable)?;
+        for (number, sought) in self.sought.iter().enumerate() {
+            let is_in_template = group.template.is_some_and(|template| {
+                sought.texts.contains(&template)
+                    || (self.has_unclear_templates
+                        && texts.unclear().binary_search(&template).is_ok())
+            });
+            if is_in_template {
+                continue;
+            }
+            if allowed & (1 << number) == 0 || !sought.is_allowed_by(*letters) {
+                return Ok(false);
+            }
+            let Some(finder) = sought.finder_for(*letters) else {
+                continue;
+            };
+            let frame = at.open.frame(*frame).map_err(unreadable)?;
+            let rows = group.rows as usize * group.plan.slot_count();
+            let values = frame.slot(place, rows).map_err(unreadable)?;
+            if finder.find(values.bytes()).is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a value fits.
@@ -436,7 +467,7 @@ impl Scan {
     /// A leaf that is a slot; answers whether all documents of the group fit.
     fn plain(
         &mut self,
-        at: &mut AtBlock,
+        at: &AtBlock,
         group: &Group,
         leaf: &Leaf,
         set: &mut BlockSet,
@@ -468,8 +499,7 @@ impl Scan {
             for (row, document) in documents.iter().enumerate() {
                 let mut room = std::mem::take(&mut self.room);
                 room.clear();
-                let mut reader =
-                    Row::new(&self.file, at.number, block, group, row).map_err(unreadable)?;
+                let reader = Row::new(at.open, group, row).map_err(unreadable)?;
                 reader.value(slot, &mut room).map_err(unreadable)?;
                 if self.spelled_fits(leaf, &room) {
                     set.insert_own(*document);
@@ -478,7 +508,7 @@ impl Scan {
             }
             return Ok(false);
         }
-        let frame = at.frame(&self.file, frame)?;
+        let frame = at.open.frame(frame).map_err(unreadable)?;
         let values = frame.slot(place, group.rows as usize).map_err(unreadable)?;
         let finder = self.longest_finder(letters, u32::MAX);
         let find = finder.map(|finder| |bytes: &[u8]| finder.find(bytes));
@@ -530,7 +560,7 @@ impl Scan {
     /// A leaf that has a template; answers whether all documents of the group fit.
     fn template(
         &mut self,
-        at: &mut AtBlock,
+        at: &AtBlock,
         group: &Group,
         leaf: &Leaf,
         set: &mut BlockSet,
@@ -577,7 +607,7 @@ impl Scan {
             missing => self.rows_with(at, group, missing)?,
         };
         let documents = block.documents_of(group);
-        let mut reader = Row::new(&self.file, at.number, block, group, 0).map_err(unreadable)?;
+        let mut reader = Row::new(at.open, group, 0).map_err(unreadable)?;
         let mut room = std::mem::take(&mut self.room);
         let all = 0..documents.len() as u32;
         let rows: Box<dyn Iterator<Item = u32>> = match rows {
@@ -644,7 +674,7 @@ impl Scan {
     /// The test is of single words: each variable is looked at for itself.
     fn words_in_variables(
         &mut self,
-        at: &mut AtBlock,
+        at: &AtBlock,
         group: &Group,
         set: &mut BlockSet,
     ) -> tantivy::Result<()> {
@@ -670,7 +700,7 @@ impl Scan {
             if !is_allowed {
                 continue;
             }
-            let frame = at.frame(&self.file, frame)?;
+            let frame = at.open.frame(frame).map_err(unreadable)?;
             let values = frame.slot(place, group.rows as usize).map_err(unreadable)?;
             let finder = self.longest_finder(letters, u32::MAX);
             let find = finder.map(|finder| |bytes: &[u8]| finder.find(bytes));
@@ -698,7 +728,7 @@ impl Scan {
     /// Rows of a group in which a variable has one of the `missing` needs, in order; `None` when that cannot be told.
     fn rows_with(
         &self,
-        at: &mut AtBlock,
+        at: &AtBlock,
         group: &Group,
         missing: u32,
     ) -> tantivy::Result<Option<Vec<u32>>> {
@@ -725,7 +755,7 @@ impl Scan {
             let Some(finder) = sought.finder_for(letters) else {
                 return Ok(None);
             };
-            let frame = at.frame(&self.file, frame)?;
+            let frame = at.open.frame(frame).map_err(unreadable)?;
             let values = frame.slot(place, group.rows as usize).map_err(unreadable)?;
             let find = |bytes: &[u8]| finder.find(bytes);
             values
@@ -735,21 +765,6 @@ impl Scan {
         rows.sort_unstable();
         rows.dedup();
         Ok(Some(rows))
-    }
-}
-
-impl AtBlock<'_> {
-    fn frame(&mut self, file: &BlocksFile, frame: u32) -> tantivy::Result<Arc<Frame>> {
-        if let Some((last, read)) = &self.last
-            && *last == frame
-        {
-            return Ok(Arc::clone(read));
-        }
-        let read = file
-            .frame(self.number, frame as usize)
-            .map_err(unreadable)?;
-        self.last = Some((frame, Arc::clone(&read)));
-        Ok(read)
     }
 }
 
@@ -782,15 +797,14 @@ impl Part for Scan {
             return Ok(());
         }
         let file = self.file.clone();
-        let block = file.block(number).map_err(unreadable)?;
-        let mut at = AtBlock {
-            number,
-            block: &block,
+        let open = OpenBlock::new(&file, number).map_err(unreadable)?;
+        let at = AtBlock {
+            open: &open,
+            block: open.block(),
             frames,
-            last: None,
         };
-        for group in block.groups() {
-            self.group(&mut at, group, set)?;
+        for group in at.block.groups() {
+            self.group(&at, group, set)?;
         }
         Ok(())
     }
@@ -849,16 +863,16 @@ impl HasText {
 
 impl Part for HasText {
     fn mark(&mut self, number: usize, set: &mut BlockSet) -> tantivy::Result<()> {
-        let block = self.file.block(number).map_err(unreadable)?;
+        let open = OpenBlock::new(&self.file, number).map_err(unreadable)?;
+        let block = open.block();
         for group in block.groups() {
             match self.have[group.plan.shape as usize] {
                 Whether::No => {}
-                Whether::Yes => mark_all(&block, group, set),
+                Whether::Yes => mark_all(block, group, set),
                 Whether::Ask(slot) => {
                     for (row, document) in block.documents_of(group).iter().enumerate() {
                         let mut source = Vec::new();
-                        let mut reader =
-                            Row::new(&self.file, number, &block, group, row).map_err(unreadable)?;
+                        let reader = Row::new(&open, group, row).map_err(unreadable)?;
                         reader
                             .value(slot as usize, &mut source)
                             .map_err(unreadable)?;
@@ -893,13 +907,8 @@ pub fn visit_values(
     let texts = file.texts().map_err(unreadable)?;
     let leaves = Leaves::of(shapes, Some(path));
     for (number, place) in file.places().iter().enumerate() {
-        let block = file.block(number).map_err(unreadable)?;
-        let mut at = AtBlock {
-            number,
-            block: &block,
-            frames: Vec::new(),
-            last: None,
-        };
+        let open = OpenBlock::new(file, number).map_err(unreadable)?;
+        let block = open.block();
         // Where each value, as it is spelled, ends in `spelled`; by document and place in it.
         let mut spelled = Vec::new();
         let mut values: Vec<(u16, u32, MarkKind, std::ops::Range<usize>)> = Vec::new();
@@ -914,8 +923,7 @@ pub fn visit_values(
                 };
                 let is_row_by_row = group.plan.is_packed || leaf.kind == MarkKind::Template;
                 if is_row_by_row {
-                    let mut reader =
-                        Row::new(file, number, &block, group, 0).map_err(unreadable)?;
+                    let mut reader = Row::new(&open, group, 0).map_err(unreadable)?;
                     let mut value = Vec::new();
                     for row in 0..documents.len() {
                         value.clear();
@@ -937,7 +945,7 @@ pub fn visit_values(
                         }
                     }
                     Slot::Framed { frame, .. } => {
-                        let frame = at.frame(file, *frame)?;
+                        let frame = open.frame(*frame).map_err(unreadable)?;
                         frame
                             .slot(place, documents.len())
                             .and_then(|values| {

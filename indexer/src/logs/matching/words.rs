@@ -1,5 +1,6 @@
 //! `Leaf::Words`: the value contains these words next to each other.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::parts::Part;
@@ -8,7 +9,7 @@ use super::{Work, columns, spellings};
 use crate::logs::blocks::spelling::spelled;
 use crate::logs::flatten::LeafValue;
 use crate::logs::reader::ValueColumn;
-use crate::logs::words::{lower_case_into, words};
+use crate::logs::words::{is_word, word_ranges, words};
 use crate::logs::{Field, Scalar};
 
 /// A phrase, often of one word.
@@ -153,16 +154,26 @@ impl WordTest for Phrase {
 
 /// Whether `text` has the words of `wanted` next to each other.
 pub(super) fn contains(text: &str, wanted: &[String]) -> bool {
-    // The last words seen, as many as are wanted, would have to be kept; but a phrase rarely begins twice, so
-    // beginning anew at each possible start costs less.
-    let ranges: Vec<_> = words(text).map(|(range, _)| range).collect();
-    let mut lowered = String::new();
-    ranges.windows(wanted.len()).any(|window| {
-        window.iter().zip(wanted).all(|(range, word)| {
-            lower_case_into(&text[range.clone()], &mut lowered);
-            lowered == *word
-        })
-    })
+    let fits = |range: &Range<usize>, word: &String| is_word(&text[range.clone()], word);
+    let Some((first, rest)) = wanted.split_first() else {
+        return false;
+    };
+    let mut ranges = word_ranges(text);
+    // A phrase rarely begins twice, so beginning anew at each possible start costs little.
+    while let Some(range) = ranges.next() {
+        if !fits(&range, first) {
+            continue;
+        }
+        let after = word_ranges(&text[range.end..]);
+        let mut after = after.map(|next| next.start + range.end..next.end + range.end);
+        let are_next = rest
+            .iter()
+            .all(|word| after.next().is_some_and(|next| fits(&next, word)));
+        if are_next {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]

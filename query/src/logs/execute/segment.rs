@@ -187,25 +187,30 @@ impl<'a> SegmentSearch<'a> {
         if has_nothing_to_do {
             return Ok(());
         }
-        let query = rest.resolved_query(self.shard)?;
         let searcher = self.shard.searcher();
-        let weight = query
-            .weight(EnableScoring::disabled_from_searcher(searcher))
-            .map_err(|error| self.unreadable(&error))?;
         let only_counts = feeds.count && !feeds.hits && !feeds.aggregations;
         if only_counts
             && range.covers(self.unit.time_range)
             && self.job.plan.terminate_after.is_none()
         {
-            let count = weight
-                .count(self.reader)
+            let query = rest.resolved_query(self.shard)?;
+            let count = query
+                .weight(EnableScoring::disabled_from_searcher(searcher))
+                .and_then(|weight| weight.count(self.reader))
                 .map_err(|error| self.unreadable(&error))?;
             self.job.count(u64::from(count));
             return Ok(());
         }
         for (start, end) in self.windows(&rest, feeds) {
-            let mut scorer = weight
-                .scorer(self.reader, 1.0)
+            // Blocks that hold no wanted event are not even looked at.
+            let Some(start) = self.next_wanted(start, end, range, feeds) else {
+                continue;
+            };
+            let end = self.last_wanted(start, end, range);
+            let query = rest.resolved_query(&self.shard.within(start..end))?;
+            let mut scorer = query
+                .weight(EnableScoring::disabled_from_searcher(searcher))
+                .and_then(|weight| weight.scorer(self.reader, 1.0))
                 .map_err(|error| self.unreadable(&error))?;
             if scorer.doc() < start {
                 scorer.seek(start);
@@ -272,6 +277,19 @@ impl<'a> SegmentSearch<'a> {
             at = (at / ZONE_DOCS + 1) * ZONE_DOCS;
         }
         None
+    }
+
+    /// The document behind the last one of `start..end` that is in a zone with times of `range`.
+    fn last_wanted(&self, start: DocId, end: DocId, range: TimeRange) -> DocId {
+        let mut end = end;
+        while end > start {
+            let zone_start = (end - 1) / ZONE_DOCS * ZONE_DOCS;
+            if range.overlaps(self.zones.around(zone_start)) {
+                break;
+            }
+            end = zone_start;
+        }
+        end.max(start)
     }
 
     /// The best first rank that an event of these times can have.
