@@ -8,12 +8,12 @@ use super::shape::{MarkKind, Shapes};
 use super::spelling::Letters;
 use super::texts::{TextKind, Texts};
 use super::writer::{BLOCK_DOCUMENTS_MAX, by_frequency};
-use super::{BlockError, FORM_ONE, MARK_MAX};
+use super::{BlockError, FORM_ONE, FORM_PACKED, MARK_MAX};
 
 /// Which slots a group has, and where they stand among those of its block.
 ///
 /// Logical slots are numbered as the marks of the shape are, with the variables of the template in its mark's place.
-/// A packed group has one slot in the block, which holds them all.
+/// Behind them a packed group has one more in the block, which holds the values of those that are not one text.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupPlan {
     /// The number of the shape.
@@ -65,8 +65,13 @@ impl GroupPlan {
     }
 
     /// How many slots in the block.
-    fn own_slots(&self) -> usize {
-        if self.is_packed { 1 } else { self.slot_count() }
+    pub fn own_slots(&self) -> usize {
+        self.slot_count() + usize::from(self.is_packed)
+    }
+
+    /// The slot in the block that holds the others' values, in a packed group.
+    pub fn packed_slot(&self) -> usize {
+        self.first_slot as usize + self.slot_count()
     }
 }
 
@@ -97,7 +102,7 @@ pub fn for_each_framed(plans: &[GroupPlan], mut visit: impl FnMut(usize, usize))
         }
     }
     for (group, plan) in plans.iter().enumerate().filter(|(_, plan)| plan.is_packed) {
-        visit(group, plan.first_slot as usize);
+        visit(group, plan.packed_slot());
     }
 }
 
@@ -131,6 +136,8 @@ pub struct Group {
 pub enum Slot {
     /// All documents have the text of this number.
     One(u32),
+    /// In the group's packed slot, behind those of so many others.
+    Packed(u32),
     /// In a frame.
     Framed {
         /// How they are written.
@@ -234,6 +241,7 @@ impl Block {
         let forms = cursor.take(slot_count)?;
         for form in forms {
             self.slots.push(match *form {
+                FORM_PACKED => Slot::Packed(0),
                 FORM_ONE => {
                     let text = cursor.small()?;
                     if text as usize >= texts.len() {
@@ -252,6 +260,24 @@ impl Block {
             });
         }
         let plans: Vec<GroupPlan> = self.groups.iter().map(|group| group.plan).collect();
+        for plan in &plans {
+            // Counted from the group's first one on; the packed slot itself is always in a frame.
+            let own = plan.first_slot as usize..plan.first_slot as usize + plan.own_slots();
+            let mut before = 0;
+            for slot in &mut self.slots[own] {
+                if let Slot::Packed(number) = slot {
+                    if !plan.is_packed {
+                        return Err(DAMAGED);
+                    }
+                    *number = before;
+                    before += 1;
+                }
+            }
+            let is_framed = |slot: usize| matches!(self.slots[slot], Slot::Framed { .. });
+            if plan.is_packed && !is_framed(plan.packed_slot()) {
+                return Err(DAMAGED);
+            }
+        }
         let mut framed = Vec::new();
         for_each_framed(&plans, |group, slot| {
             if let Slot::Framed { .. } = self.slots[slot] {
@@ -352,26 +378,21 @@ impl Block {
         Some((group, row))
     }
 
-    /// Whether all values of a slot are the same text; `None` for slots in frames, and those of packed groups.
-    pub fn one(&self, group: &Group, slot: usize) -> Option<u32> {
-        match self.slots[self.slot_in_block(group, slot)] {
-            Slot::One(text) => Some(text),
-            Slot::Framed { .. } => None,
-        }
-    }
-
-    /// Where a logical slot of a group is; of a packed group where all of them are.
+    /// Where a logical slot of a group is.
     pub fn slot(&self, group: &Group, slot: usize) -> &Slot {
-        &self.slots[self.slot_in_block(group, slot)]
+        &self.slots[group.plan.first_slot as usize + slot]
     }
 
-    fn slot_in_block(&self, group: &Group, slot: usize) -> usize {
-        let first = group.plan.first_slot as usize;
-        if group.plan.is_packed {
-            first
-        } else {
-            first + slot
-        }
+    /// Where the values of a group's packed slots are, and how many lines that is.
+    pub fn packed_slot(&self, group: &Group) -> (&Slot, usize) {
+        let own = group.plan.first_slot as usize..group.plan.packed_slot();
+        let packed = self.slots[own]
+            .iter()
+            .filter(|slot| matches!(slot, Slot::Packed(_)));
+        (
+            &self.slots[group.plan.packed_slot()],
+            packed.count() * group.rows as usize,
+        )
     }
 
     /// The slots in a frame, in order.

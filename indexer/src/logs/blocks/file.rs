@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tantivy::directory::OwnedBytes;
+use zstd::bulk::Decompressor;
 
 use super::block::{Block, Group, Slot};
 use super::number::{Cursor, push_number};
@@ -14,7 +15,7 @@ use super::shape::{MarkKind, Shapes};
 use super::slot::{SlotValues, line};
 use super::texts::Texts;
 use super::writer::{BLOCK_DOCUMENTS_MAX, TIME_BYTES_MAX, write_time};
-use super::{BlockError, FORM, FORM_LINES, MARK_MAX};
+use super::{BlockError, FORM, MARK_MAX};
 
 const MAGIC: &[u8; 4] = b"DBLK";
 const FOOTER_BYTES: usize = 3 * 8 + 4 + 4;
@@ -159,6 +160,8 @@ pub struct BlockCache {
     blocks: Arc<Cache<Key, Arc<Block>, ByMemory>>,
     frames: Arc<Cache<Key, Arc<Frame>, ByMemory>>,
     next_file: Arc<AtomicU64>,
+    /// Those not at work: making one costs as much as decompressing some KiB.
+    decompressors: Arc<Mutex<Vec<Decompressor<'static>>>>,
 }
 
 /// A file, a block, and which frame of it.
@@ -189,7 +192,38 @@ impl BlockCache {
             blocks: Arc::new(Cache::with_weighter(items(256 * 1024), half, ByMemory)),
             frames: Arc::new(Cache::with_weighter(items(128 * 1024), half, ByMemory)),
             next_file: Arc::default(),
+            decompressors: Arc::default(),
         }
+    }
+
+    fn decompress(&self, compressed: &[u8], plain_len: u64) -> Result<Vec<u8>, BlockError> {
+        if plain_len > PLAIN_BYTES_MAX {
+            return Err(BlockError::Damaged("a length beyond all bounds"));
+        }
+        let lock = || {
+            let free = self.decompressors.lock();
+            free.expect("no holder of this lock panics")
+        };
+        let free = lock().pop();
+        let mut decompressor = match free {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new().map_err(|_| BlockError::Damaged("no memory"))?,
+        };
+        let plain = decompressor.decompress(compressed, plain_len as usize);
+        lock().push(decompressor);
+        match plain {
+            Ok(plain) if plain.len() as u64 == plain_len => Ok(plain),
+            _ => Err(BlockError::Damaged("a part does not decompress")),
+        }
+    }
+
+    fn section(&self, bytes: &[u8], section: Section) -> Result<Vec<u8>, BlockError> {
+        let start = usize::try_from(section.start).map_err(|_| ENDS_EARLY)?;
+        let end = usize::try_from(section.len)
+            .ok()
+            .and_then(|len| start.checked_add(len));
+        let compressed = bytes.get(start..end.ok_or(ENDS_EARLY)?);
+        self.decompress(compressed.ok_or(ENDS_EARLY)?, section.plain_len)
     }
 }
 
@@ -197,7 +231,7 @@ impl BlockCache {
 pub struct Frame {
     bytes: Vec<u8>,
     /// For slots of many lines, which were asked for single ones, where each starts; by the slot's place.
-    line_starts: std::sync::Mutex<rustc_hash::FxHashMap<u32, Arc<[u32]>>>,
+    line_starts: Mutex<rustc_hash::FxHashMap<u32, Arc<[u32]>>>,
 }
 
 /// Slots with fewer rows are walked over each time.
@@ -247,7 +281,7 @@ impl BlocksFile {
             len: number(1),
             plain_len: number(2),
         };
-        let index = read_section(&bytes, index)?;
+        let index = cache.section(&bytes, index)?;
         let mut cursor = Cursor::new(&index);
         let mut section = || -> Result<Section, BlockError> {
             Ok(Section {
@@ -317,7 +351,7 @@ impl BlocksFile {
     /// # Errors
     /// They are damaged.
     pub fn shapes(&self) -> Result<&Shapes, BlockError> {
-        let read = || Shapes::read(&read_section(&self.inner.bytes, self.inner.shapes)?);
+        let read = || Shapes::read(&self.section(self.inner.shapes)?);
         let shapes = self.inner.read_shapes.get_or_init(read);
         shapes.as_ref().map_err(Clone::clone)
     }
@@ -327,7 +361,7 @@ impl BlocksFile {
     /// # Errors
     /// They are damaged.
     pub fn texts(&self) -> Result<&Texts, BlockError> {
-        let read = || Texts::read(&read_section(&self.inner.bytes, self.inner.texts)?);
+        let read = || Texts::read(&self.section(self.inner.texts)?);
         let texts = self.inner.read_texts.get_or_init(read);
         texts.as_ref().map_err(Clone::clone)
     }
@@ -347,8 +381,8 @@ impl BlocksFile {
             return Ok(block);
         }
         let place = &self.inner.places[block];
-        let directory = read_section(&self.inner.bytes, place.directory)?;
-        let map = read_section(&self.inner.bytes, place.map)?;
+        let directory = self.section(place.directory)?;
+        let map = self.section(place.map)?;
         let frames = &place.entry.frames;
         let read = Block::read(&directory, &map, frames, self.shapes()?, self.texts()?)?;
         let read = Arc::new(read);
@@ -394,7 +428,7 @@ impl BlocksFile {
     /// # Errors
     /// It is damaged.
     pub fn directory(&self, block: usize) -> Result<Vec<u8>, BlockError> {
-        read_section(&self.inner.bytes, self.inner.places[block].directory)
+        self.section(self.inner.places[block].directory)
     }
 
     /// A frame, decompressed.
@@ -407,13 +441,18 @@ impl BlocksFile {
             return Ok(frame);
         }
         let plain_len = self.inner.places[block].entry.frames[frame].plain_len;
-        let bytes = decompress(self.raw_frame(block, frame)?, plain_len)?;
+        let raw = self.raw_frame(block, frame)?;
+        let bytes = self.inner.cache.decompress(raw, plain_len)?;
         let read = Arc::new(Frame {
             bytes,
             line_starts: Default::default(),
         });
         self.inner.cache.frames.insert(key, Arc::clone(&read));
         Ok(read)
+    }
+
+    fn section(&self, section: Section) -> Result<Vec<u8>, BlockError> {
+        self.inner.cache.section(&self.inner.bytes, section)
     }
 
     /// Which block a document of the segment is in, and which of the block's it is.
@@ -628,27 +667,26 @@ impl<'b> Row<'b> {
     /// # Errors
     /// It is damaged.
     pub fn value(&self, slot: usize, out: &mut Vec<u8>) -> Result<(), BlockError> {
-        let place = self.block.block.slot(self.group, slot);
-        let (frame, form, start) = match place {
+        let block = &self.block.block;
+        let (place, rows, row) = match block.slot(self.group, slot) {
             Slot::One(text) => {
                 out.extend_from_slice(self.texts.text(*text));
                 return Ok(());
             }
-            Slot::Framed {
-                frame, form, start, ..
-            } => (*frame, *form, *start),
+            Slot::Packed(before) => {
+                let (place, lines) = block.packed_slot(self.group);
+                let before = *before as usize * self.group.rows as usize;
+                (place, lines, before + self.row)
+            }
+            framed => (framed, self.group.rows as usize, self.row),
+        };
+        let Slot::Framed { frame, start, .. } = *place else {
+            return Err(BlockError::Damaged("a slot in no frame"));
         };
         let frame = self.block.frame(frame)?;
-        let rows = self.group.rows as usize;
-        let (rows, row) = match self.group.plan.is_packed {
-            true => (rows * self.group.plan.slot_count(), slot * rows + self.row),
-            false => (rows, self.row),
-        };
         let values = frame.slot(place, rows)?;
         let value = match values.lines() {
-            Some(lines) if form == FORM_LINES && rows >= INDEXED_ROWS_MIN => {
-                frame.line(start, lines, row)?
-            }
+            Some(lines) if rows >= INDEXED_ROWS_MIN => frame.line(start, lines, row)?,
             Some(lines) => line(lines, row)?,
             None => values.get(row)?,
         };
@@ -673,24 +711,5 @@ impl<'b> Row<'b> {
         }
         out.extend_from_slice(rest);
         Ok(())
-    }
-}
-
-fn read_section(bytes: &[u8], section: Section) -> Result<Vec<u8>, BlockError> {
-    let start = usize::try_from(section.start).map_err(|_| ENDS_EARLY)?;
-    let end = usize::try_from(section.len)
-        .ok()
-        .and_then(|len| start.checked_add(len));
-    let compressed = bytes.get(start..end.ok_or(ENDS_EARLY)?);
-    decompress(compressed.ok_or(ENDS_EARLY)?, section.plain_len)
-}
-
-fn decompress(compressed: &[u8], plain_len: u64) -> Result<Vec<u8>, BlockError> {
-    if plain_len > PLAIN_BYTES_MAX {
-        return Err(BlockError::Damaged("a length beyond all bounds"));
-    }
-    match zstd::bulk::decompress(compressed, plain_len as usize) {
-        Ok(plain) if plain.len() as u64 == plain_len => Ok(plain),
-        _ => Err(BlockError::Damaged("a part does not decompress")),
     }
 }

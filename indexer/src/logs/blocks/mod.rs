@@ -18,8 +18,8 @@
 //! A block's map has for each document the rank of its group by frequency, low bytes first, then high bytes. Its
 //! directory (block.rs) has the groups and their slots. A slot is one value for all (its text's number), or it lies in
 //! a frame: as lines, as a dictionary with a code for each row, or as lengths and values. Small groups are *packed*:
-//! the values of all their slots are one slot in a frame, one slot behind the other. A frame's filter has the words of
-//! all its slots, and beginnings of words.
+//! the values of their slots that are no texts are one slot in a frame, one slot behind the other. A frame's filter has the
+//! words of all its slots, and beginnings of words.
 
 mod block;
 mod cut;
@@ -50,6 +50,7 @@ const FORM_ONE: u8 = 1;
 const FORM_LINES: u8 = 2;
 const FORM_LENGTHS: u8 = 3;
 const FORM_DICTIONARY: u8 = 4;
+const FORM_PACKED: u8 = 5;
 
 /// Stand in shapes and templates where something was cut out. None of them can stand in JSON outside of texts, nor in a
 /// text's spelling.

@@ -9,8 +9,9 @@ const DICTIONARY_ROWS_MIN: usize = 32;
 /// A dictionary pays when values come this often on average.
 const DICTIONARY_REPEATS_MIN: usize = 4;
 
-/// Codes of a dictionary are single bytes: other codes gained nothing over lines.
-const DICTIONARY_LEN_MAX: usize = 256;
+/// Codes of a dictionary are one byte, or two where there are more values than that can tell apart.
+const DICTIONARY_LEN_MAX: usize = 8 * 1024;
+const SHORT_CODES_MAX: usize = 256;
 
 /// The values of a slot that is being filled: each ends with a line feed, unless one of them has a line feed itself.
 #[derive(Default)]
@@ -105,13 +106,18 @@ impl SlotBuilder {
             return FORM_LENGTHS;
         }
         if let Some((values, codes)) = self.dictionary() {
-            push_number(out, values.len());
+            let count = values.len();
+            push_number(out, count);
             for value in values {
                 out.extend_from_slice(value);
                 out.push(b'\n');
                 visit(value);
             }
-            out.extend_from_slice(&codes);
+            // Two bytes each are written as two runs, low ones first.
+            out.extend(codes.iter().map(|code| *code as u8));
+            if count > SHORT_CODES_MAX {
+                out.extend(codes.iter().map(|code| (*code >> 8) as u8));
+            }
             return FORM_DICTIONARY;
         }
         out.extend_from_slice(&self.bytes);
@@ -131,13 +137,13 @@ impl SlotBuilder {
     }
 
     /// The distinct values and for each row which one it has, where that pays.
-    fn dictionary(&self) -> Option<(Vec<&[u8]>, Vec<u8>)> {
+    fn dictionary(&self) -> Option<(Vec<&[u8]>, Vec<u16>)> {
         let rows = self.rows as usize;
         if rows < DICTIONARY_ROWS_MIN {
             return None;
         }
         let len_max = (rows / DICTIONARY_REPEATS_MIN).min(DICTIONARY_LEN_MAX);
-        let mut known: rustc_hash::FxHashMap<&[u8], u8> = rustc_hash::FxHashMap::default();
+        let mut known: rustc_hash::FxHashMap<&[u8], u16> = rustc_hash::FxHashMap::default();
         let mut values: Vec<&[u8]> = Vec::new();
         let mut codes = Vec::with_capacity(rows);
         let mut start = 0;
@@ -148,7 +154,7 @@ impl SlotBuilder {
                 Some(code) => *code,
                 None if values.len() >= len_max => return None,
                 None => {
-                    let code = values.len() as u8;
+                    let code = values.len() as u16;
                     known.insert(value, code);
                     values.push(value);
                     code
@@ -189,9 +195,8 @@ impl<'a> SlotValues<'a> {
         match self.form {
             FORM_LINES => line(self.bytes, row),
             FORM_DICTIONARY => {
-                let (values, codes) = self.dictionary()?;
-                let code = codes.get(row).ok_or(NO_ROW)?;
-                values.get(usize::from(*code)).copied().ok_or(NO_ROW)
+                let dictionary = self.dictionary()?;
+                dictionary.value(dictionary.code(row).ok_or(NO_ROW)?)
             }
             FORM_LENGTHS => {
                 let mut found = Err(NO_ROW);
@@ -221,9 +226,9 @@ impl<'a> SlotValues<'a> {
                 }
             }
             FORM_DICTIONARY => {
-                let (values, codes) = self.dictionary()?;
-                for code in codes {
-                    visit(row, values.get(usize::from(*code)).ok_or(NO_ROW)?);
+                let dictionary = self.dictionary()?;
+                while let Some(code) = dictionary.code(row) {
+                    visit(row, dictionary.value(code)?);
                     row += 1;
                 }
             }
@@ -246,18 +251,18 @@ impl<'a> SlotValues<'a> {
     ) -> Result<(), BlockError> {
         match (self.form, finder) {
             (FORM_DICTIONARY, _) => {
-                let (values, codes) = self.dictionary()?;
-                let mut fitting = [false; DICTIONARY_LEN_MAX];
+                let dictionary = self.dictionary()?;
                 let mut any = false;
-                for (code, value) in values.iter().enumerate() {
-                    fitting[code] = finder.is_none_or(|find| find(value).is_some()) && fits(value);
-                    any |= fitting[code];
+                let mut fitting = Vec::with_capacity(dictionary.values.len());
+                for value in &dictionary.values {
+                    let fits = finder.is_none_or(|find| find(value).is_some()) && fits(value);
+                    fitting.push(fits);
+                    any |= fits;
                 }
-                if any {
-                    for (row, code) in codes.iter().enumerate() {
-                        if fitting[usize::from(*code)] {
-                            found(row);
-                        }
+                for row in 0..if any { self.rows } else { 0 } {
+                    let code = dictionary.code(row).ok_or(NO_ROW)?;
+                    if *fitting.get(code).ok_or(NO_ROW)? {
+                        found(row);
                     }
                 }
                 Ok(())
@@ -287,7 +292,7 @@ impl<'a> SlotValues<'a> {
         }
     }
 
-    fn dictionary(&self) -> Result<(Vec<&'a [u8]>, &'a [u8]), BlockError> {
+    fn dictionary(&self) -> Result<Dictionary<'a>, BlockError> {
         let mut cursor = Cursor::new(self.bytes);
         let len = cursor.count()?;
         if len > DICTIONARY_LEN_MAX {
@@ -301,9 +306,12 @@ impl<'a> SlotValues<'a> {
             start = end + 1;
         }
         let codes = &self.bytes[start..];
-        (codes.len() == self.rows)
-            .then_some((values, codes))
-            .ok_or(NO_ROW)
+        let runs = 1 + usize::from(len > SHORT_CODES_MAX);
+        if codes.len() != runs * self.rows {
+            return Err(NO_ROW);
+        }
+        let (low, high) = codes.split_at(self.rows);
+        Ok(Dictionary { values, low, high })
     }
 
     fn by_lengths(&self, mut visit: impl FnMut(&'a [u8])) -> Result<(), BlockError> {
@@ -316,6 +324,26 @@ impl<'a> SlotValues<'a> {
             visit(cursor.take(len)?);
         }
         Ok(())
+    }
+}
+
+/// Distinct values, and which of them each row has.
+struct Dictionary<'a> {
+    values: Vec<&'a [u8]>,
+    low: &'a [u8],
+    /// Empty where one byte tells them apart.
+    high: &'a [u8],
+}
+
+impl<'a> Dictionary<'a> {
+    fn code(&self, row: usize) -> Option<usize> {
+        let low = *self.low.get(row)?;
+        let high = self.high.get(row).copied().unwrap_or_default();
+        Some(usize::from(u16::from_le_bytes([low, high])))
+    }
+
+    fn value(&self, code: usize) -> Result<&'a [u8], BlockError> {
+        self.values.get(code).copied().ok_or(NO_ROW)
     }
 }
 

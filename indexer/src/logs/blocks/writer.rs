@@ -19,8 +19,8 @@ use super::spelling::{ANYTHING, ESCAPED, Letters, bare_of, letters_of, spelled, 
 use super::template;
 use super::texts::{TextKind, TextsBuilder};
 use super::{
-    BARE, BlockError, FORM_ONE, ID, MARK_MAX, TEMPLATE, TIME_FIRST, WHOLE, beginning_key,
-    beginning_of,
+    BARE, BlockError, FORM_ONE, FORM_PACKED, ID, MARK_MAX, TEMPLATE, TIME_FIRST, WHOLE,
+    beginning_key, beginning_of,
 };
 
 /// A block is full with so many documents; their numbers in it fit 16 bits. Of 32 k, 64 k and 128 k, measured on logs of 17
@@ -516,7 +516,7 @@ impl<W: Write> BlocksWriter<W> {
                 }
             };
             let plan = GroupPlan::new(0, marks.iter().map(|mark| mark.kind), variables);
-            slot_count += if is_packed { 1 } else { plan.slot_count() };
+            slot_count += plan.slot_count() + usize::from(is_packed);
             push_number(&mut out, 2 * template + usize::from(is_packed));
         }
         for _ in 0..group_count {
@@ -603,30 +603,40 @@ impl<W: Write> BlocksWriter<W> {
             push_number(&mut directory, self.groups[*number as usize].rows as usize);
         }
 
-        // Which slots are one value, and which text that is.
         let mut plans = Vec::with_capacity(order.len());
-        let mut first_slot = 0;
-        let mut ones: Vec<Option<u32>> = Vec::new();
+        let mut slot_count = 0;
         for number in &order {
             let mut plan = self.groups[*number as usize].plan;
-            plan.first_slot = first_slot;
+            plan.first_slot = slot_count as u32;
             plan.is_packed = is_packed(&self.groups[*number as usize]);
-            match plan.is_packed {
-                true => ones.push(None),
-                false => {
-                    for slot in 0..plan.slot_count() {
-                        let text = self.one_text(*number as usize, slot);
-                        if let Some(text) = text {
-                            self.texts.use_in(text, block);
-                        }
-                        ones.push(text);
-                    }
-                }
-            }
-            first_slot = ones.len() as u32;
+            slot_count += plan.own_slots();
             plans.push(plan);
         }
+        // Which slots are one value, and which text that is; packed groups learn no new ones.
+        let mut ones: Vec<Option<u32>> = vec![None; slot_count];
+        for learns in [true, false] {
+            for (plan, number) in plans.iter().zip(&order) {
+                if plan.is_packed == learns {
+                    continue;
+                }
+                for slot in 0..plan.slot_count() {
+                    let text = self.one_text(*number as usize, slot, learns);
+                    if let Some(text) = text {
+                        self.texts.use_in(text, block);
+                    }
+                    ones[plan.first_slot as usize + slot] = text;
+                }
+            }
+        }
         let mut forms = vec![FORM_ONE; ones.len()];
+        for plan in plans.iter().filter(|plan| plan.is_packed) {
+            let own = plan.first_slot as usize..plan.packed_slot();
+            for (form, one) in forms[own.clone()].iter_mut().zip(&ones[own]) {
+                if one.is_none() {
+                    *form = FORM_PACKED;
+                }
+            }
+        }
         let mut framed = Vec::new();
         for_each_framed(&plans, |group, slot| {
             if ones[slot].is_none() {
@@ -648,7 +658,10 @@ impl<W: Write> BlocksWriter<W> {
             };
             keys.keys.clear();
             forms[slot] = match plan.is_packed {
-                true => write_packed(group, &mut plain, &mut keys),
+                true => {
+                    let own = plan.first_slot as usize..plan.packed_slot();
+                    write_packed(group, &ones[own], &mut plain, &mut keys)
+                }
                 false => {
                     let at = slot - plan.first_slot as usize;
                     let kind = group.kinds[at];
@@ -730,19 +743,19 @@ impl<W: Write> BlocksWriter<W> {
         }
     }
 
-    /// The text of a slot's value when all documents of its group have the same.
-    fn one_text(&mut self, group: usize, slot: usize) -> Option<u32> {
+    /// The text of a slot's value when all documents of its group have the same; only known texts unless it `learns`.
+    fn one_text(&mut self, group: usize, slot: usize, learns: bool) -> Option<u32> {
         let kind = match self.groups[group].kinds[slot] {
             SlotKind::Text => TextKind::Text,
             SlotKind::Bare => TextKind::Bare,
             SlotKind::Id | SlotKind::Whole => return None,
         };
-        let has_room = self.has_room_for_text();
+        let learns = learns && self.has_room_for_text();
         let value = self.groups[group].slots[slot].one()?;
         if value.len() > ONE_BYTES_MAX {
             return None;
         }
-        match has_room {
+        match learns {
             true => Some(self.texts.number(kind, value)),
             false => self.texts.known(kind, value),
         }
@@ -776,9 +789,11 @@ pub fn by_frequency(rows: &[u32]) -> Vec<u32> {
     groups
 }
 
-fn write_packed(group: &Group, plain: &mut Vec<u8>, keys: &mut Keys) -> u8 {
+/// Writes the slots of a group that are not one text, one behind the other.
+fn write_packed(group: &Group, ones: &[Option<u32>], plain: &mut Vec<u8>, keys: &mut Keys) -> u8 {
     let mut packed = SlotBuilder::default();
-    for (slot, kind) in group.slots.iter().zip(&group.kinds) {
+    let slots = group.slots.iter().zip(&group.kinds).zip(ones);
+    for ((slot, kind), _) in slots.filter(|(_, one)| one.is_none()) {
         slot.for_each(|value| {
             packed.push_any(value);
             keys.add(*kind, value);

@@ -20,7 +20,7 @@ use crate::logs::flatten::{LeafValue, flatten};
 use crate::logs::plugin::time_in;
 use crate::logs::schema::is_full_text;
 use crate::logs::segment::{Segment, unreadable};
-use crate::logs::words::for_each_word;
+use crate::logs::words::{for_each_word, is_word, word_ranges};
 
 use super::Work;
 
@@ -374,21 +374,15 @@ impl Scan {
         is_done.map(|_| ())
     }
 
-    /// Whether some value of a packed group may fit, by its bytes: each need is in its template, or it is there.
+    /// Whether some value of a packed group may fit, by its bytes: each need is in a text of the group, or it is there.
     fn may_be_in_packed(&self, at: &AtBlock, group: &Group) -> tantivy::Result<bool> {
-        let place = at.block.slot(group, 0);
+        let (place, lines) = at.block.packed_slot(group);
         let Slot::Framed { frame, letters, .. } = place else {
             return Ok(true);
         };
         let allowed = at.frames.get(*frame as usize).copied().unwrap_or_default();
-        let texts = self.file.texts().map_err(unreadable)?;
         for (number, sought) in self.sought.iter().enumerate() {
-            let is_in_template = group.template.is_some_and(|template| {
-                sought.texts.contains(&template)
-                    || (self.has_unclear_templates
-                        && texts.unclear().binary_search(&template).is_ok())
-            });
-            if is_in_template {
+            if self.is_in_texts(at, group, sought)? {
                 continue;
             }
             if allowed & (1 << number) == 0 || !sought.is_allowed_by(*letters) {
@@ -398,13 +392,27 @@ impl Scan {
                 continue;
             };
             let frame = at.open.frame(*frame).map_err(unreadable)?;
-            let rows = group.rows as usize * group.plan.slot_count();
-            let values = frame.slot(place, rows).map_err(unreadable)?;
+            let values = frame.slot(place, lines).map_err(unreadable)?;
             if finder.find(values.bytes()).is_none() {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether a need is, or may be, in the template or a value that all documents of the group have.
+    fn is_in_texts(&self, at: &AtBlock, group: &Group, sought: &Sought) -> tantivy::Result<bool> {
+        if let Some(template) = group.template {
+            let texts = self.file.texts().map_err(unreadable)?;
+            let is_unclear =
+                self.has_unclear_templates && texts.unclear().binary_search(&template).is_ok();
+            if is_unclear || sought.texts.contains(&template) {
+                return Ok(true);
+            }
+        }
+        let mut slots = (0..group.plan.slot_count()).map(|slot| at.block.slot(group, slot));
+        Ok(!sought.texts.is_empty()
+            && slots.any(|slot| matches!(slot, Slot::One(text) if sought.texts.contains(text))))
     }
 
     /// Whether a value fits.
@@ -474,16 +482,17 @@ impl Scan {
     ) -> tantivy::Result<bool> {
         let block = at.block;
         let slot = leaf.slot_in(group);
-        let place = block.slot(group, slot);
-        let (frame, letters) = match place {
-            Slot::One(text) => {
-                let fits = self.one_fits(*text, leaf)?;
-                if fits {
-                    mark_all(block, group, set);
-                }
-                return Ok(fits);
+        let slot_place = block.slot(group, slot);
+        if let Slot::One(text) = slot_place {
+            let fits = self.one_fits(*text, leaf)?;
+            if fits {
+                mark_all(block, group, set);
             }
-            Slot::Framed { frame, letters, .. } => (*frame, *letters),
+            return Ok(fits);
+        }
+        let place = in_frame(block, group, slot_place);
+        let Slot::Framed { frame, letters, .. } = *place else {
+            return Ok(false);
         };
         let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
         let is_allowed = allowed & self.all_needs == self.all_needs
@@ -640,12 +649,14 @@ impl Scan {
         let mut is_any_variable = false;
         for slot in group.plan.variables() {
             is_any_variable = true;
-            match *at.block.slot(group, slot) {
+            let place = at.block.slot(group, slot);
+            match *in_frame(at.block, group, place) {
                 Slot::One(text) => {
                     for (number, sought) in self.sought.iter().enumerate() {
                         found |= u32::from(sought.texts.contains(&text)) << number;
                     }
                 }
+                Slot::Packed(_) => {}
                 Slot::Framed { frame, letters, .. } => {
                     let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
                     for (number, sought) in self.sought.iter().enumerate() {
@@ -689,6 +700,8 @@ impl Scan {
                     }
                     continue;
                 }
+                // Packed groups are looked at row by row.
+                Slot::Packed(_) => continue,
                 Slot::Framed { frame, letters, .. } => (*frame, *letters),
             };
             let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
@@ -745,7 +758,7 @@ impl Scan {
             let place = at.block.slot(group, slot);
             let (frame, letters) = match place {
                 Slot::One(text) if sought.texts.contains(text) => return Ok(None),
-                Slot::One(_) => continue,
+                Slot::One(_) | Slot::Packed(_) => continue,
                 Slot::Framed { frame, letters, .. } => (*frame, *letters),
             };
             let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
@@ -758,13 +771,28 @@ impl Scan {
             let frame = at.open.frame(frame).map_err(unreadable)?;
             let values = frame.slot(place, group.rows as usize).map_err(unreadable)?;
             let find = |bytes: &[u8]| finder.find(bytes);
+            // Looking at words costs less than making the whole value.
+            let mut has_need = |spelled: &[u8]| match (&sought.need, text_of(spelled)) {
+                (Need::Word(word), Some(text)) => {
+                    word_ranges(&text).any(|range| is_word(&text[range], word))
+                }
+                _ => true,
+            };
             values
-                .rows_where(Some(&find), &mut |_| true, &mut |row| rows.push(row as u32))
+                .rows_where(Some(&find), &mut has_need, &mut |row| rows.push(row as u32))
                 .map_err(unreadable)?;
         }
         rows.sort_unstable();
         rows.dedup();
         Ok(Some(rows))
+    }
+}
+
+/// The slot in a frame that has a slot's values.
+fn in_frame<'b>(block: &'b Block, group: &Group, slot: &'b Slot) -> &'b Slot {
+    match slot {
+        Slot::Packed(_) => block.packed_slot(group).0,
+        other => other,
     }
 }
 
@@ -939,6 +967,8 @@ pub fn visit_values(
                 }
                 let place = block.slot(group, slot);
                 match place {
+                    // Was read row by row.
+                    Slot::Packed(_) => {}
                     Slot::One(text) => {
                         for row in 0..documents.len() {
                             push(row, texts.text(*text), &mut spelled);
