@@ -59,9 +59,8 @@ impl FileSources {
             }
         };
         let mut settings = source.clone();
-        settings
-            .exclude
-            .push(format!("{}/**", self.settings.data_dir.display()));
+        // What Daybook writes because of an event must not become the next event.
+        settings.exclude_folder(&self.settings.data_dir);
         settings.max_line_bytes =
             usize::try_from(self.settings.limits.event.0).unwrap_or(usize::MAX);
         let recovered = self

@@ -1,6 +1,7 @@
 //! Start, status, reload, stop.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -33,6 +34,30 @@ async fn it_starts_tells_where_it_listens_and_stops() {
     assert_eq!(status.code(), Some(0), "{}", home.stderr());
     assert!(time < STOP_TIME, "{time:?}");
     assert!(!file_names(&home.data_dir()).contains(&"listeners.json".to_owned()));
+}
+
+#[tokio::test]
+async fn files_are_followed_wherever_the_data_directory_is_and_its_own_are_not() {
+    let inputs = tempfile::tempdir().unwrap();
+    std::fs::write(inputs.path().join("app.log"), "one line\n").unwrap();
+    let own = inputs.path().join("of[1] daybook");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("own.log"), "a line of its own\n").unwrap();
+    // As an operator names it who stands somewhere else.
+    let here = std::env::current_dir().unwrap();
+    let mut relative: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    relative.push(own.strip_prefix("/").unwrap());
+    let home = Home::with_data_dir(&relative, "");
+    home.write_sources(&format!(
+        "sources: {{ lines: {{ type: file, include: [\"{}/**/*.log\"] }} }}\n",
+        inputs.path().display()
+    ));
+    let daybook = Daybook::start_at(home).await;
+    until("the line is found", async || {
+        (daybook.count("*", "message:line").await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(daybook.count("*", "*").await, 1);
 }
 
 #[tokio::test]

@@ -440,6 +440,11 @@ async fn an_answer_that_lacks_what_was_accepted_says_so() {
     let reply = server.search("logs", json!({"size": 1})).await;
     assert_eq!(reply["timed_out"], true);
     assert_eq!(reply["hits"]["hits"].as_array().unwrap().len(), 1);
+    let (_, reply) = server.ask(Method::GET, "/logs/_count", "").await;
+    assert_eq!(
+        (&reply["count"], &reply["timed_out"]),
+        (&json!(10), &json!(true))
+    );
 
     let whole = "/logs/_search?allow_partial_search_results=false";
     let (status, reply) = server.ask(Method::POST, whole, "{}").await;

@@ -62,6 +62,18 @@ impl Glob {
         })
     }
 
+    /// A pattern that fits everything below an absolute folder, whatever characters its name has.
+    pub fn everything_below(folder: &Path) -> String {
+        let mut pattern = String::new();
+        for character in folder.display().to_string().chars() {
+            if matches!(character, '*' | '?' | '[' | '{' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern + "/**"
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -225,6 +237,16 @@ mod tests {
         }
         for wrong in ["var/log/*.log", "/a/{b", "/a/[b", "/a/{b,{c}}", ""] {
             assert!(Glob::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn everything_below_a_folder_is_that_folder_whatever_its_name() {
+        for folder in ["/data", "/data/", "/a,b}/[x]*?/{y", r"/back\slash", "/**"] {
+            let pattern = Glob::everything_below(Path::new(folder));
+            let glob = Glob::parse(&pattern).unwrap();
+            assert!(glob.matches(&Path::new(folder).join("logs/a")), "{pattern}");
+            assert!(!glob.matches(Path::new("/other/logs/a")), "{pattern}");
         }
     }
 

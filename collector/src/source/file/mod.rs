@@ -4,7 +4,7 @@
 //! at a time and in order. How far the files have been read travels inside the batch (see [`super::checkpoint`]), so
 //! a line and the fact that it was read become durable together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +116,14 @@ impl Settings {
             start_at: StartAt::Beginning,
             max_line_bytes: LINE_BYTES_MAX,
         }
+    }
+
+    /// Leaves out everything below an existing folder, by the name it is given and by the one without links.
+    pub fn exclude_folder(&mut self, folder: &Path) {
+        let names = [std::path::absolute(folder), folder.canonicalize()];
+        let patterns = names.into_iter().flatten();
+        self.exclude
+            .extend(patterns.map(|name| Glob::everything_below(&name)));
     }
 
     /// Checks everything that can be checked without looking at files.

@@ -22,9 +22,7 @@ pub(super) fn write_search(
         .sum();
     let mut out = Vec::with_capacity(source_bytes + 1024);
     push(&mut out, &format!("{{\"took\":{}", took.as_millis()));
-    // Clients know no other word for an answer that lacks what was accepted seconds ago.
-    let timed_out = answer.timed_out || answer.behind.is_some();
-    push(&mut out, &format!(",\"timed_out\":{timed_out}"));
+    push(&mut out, &format!(",\"timed_out\":{}", timed_out(answer)));
     if answer.terminated_early || request.plan.terminate_after.is_some() {
         let terminated = answer.terminated_early;
         push(&mut out, &format!(",\"terminated_early\":{terminated}"));
@@ -44,13 +42,22 @@ pub(super) fn write_search(
     out
 }
 
-/// Writes the reply to `_count`.
+/// Writes the reply to `_count`. Elasticsearch has no word there for a count that is too low; we say what a search says.
 pub(super) fn write_count(answer: &Answer) -> Vec<u8> {
     let count = answer.total.map_or(0, |total| total.count);
-    let mut out = format!("{{\"count\":{count},\"_shards\":").into_bytes();
+    let mut out = format!("{{\"count\":{count}").into_bytes();
+    if timed_out(answer) {
+        push(&mut out, ",\"timed_out\":true");
+    }
+    push(&mut out, ",\"_shards\":");
     write_shards(answer, &mut out);
     out.push(b'}');
     out
+}
+
+/// Clients know no other word for an answer that lacks what was accepted seconds ago.
+fn timed_out(answer: &Answer) -> bool {
+    answer.timed_out || answer.behind.is_some()
 }
 
 /// Writes a text as JSON.
