@@ -105,7 +105,7 @@ impl Settings {
             data_dir: data_dir.to_owned(),
             writer_threads: cores.clamp(1, 8),
             writer_memory_bytes: 128 * 1024 * 1024,
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 128 * 1024 * 1024,
             writers_kept_max: 4,
             refresh_interval: Duration::from_millis(400),
             persist_interval: Duration::from_secs(30),

@@ -106,18 +106,23 @@ pub fn for_each_framed(plans: &[GroupPlan], mut visit: impl FnMut(usize, usize))
     }
 }
 
-/// A block's directory and map, read.
+/// A block's directory and map, read. Kept in memory by the hundred, so it is compact.
 pub struct Block {
     groups: Vec<Group>,
-    slots: Vec<Slot>,
-    /// The slots of each frame, in order.
-    framed: Vec<u32>,
-    frame_ends: Vec<u32>,
+    /// Each with a tag in the two lowest bits: the number of a text, how many packed ones are before it, or which of
+    /// `framed` it is.
+    slots: Vec<u32>,
+    framed: Vec<FramedSlot>,
     /// The group of each document.
     group_of: Vec<u16>,
     /// The documents of each group in order, one group behind the other.
     documents: Vec<u16>,
 }
+
+const TAG_ONE: u32 = 0;
+const TAG_PACKED: u32 = 1;
+const TAG_FRAMED: u32 = 2;
+const TAG_BITS: u32 = 2;
 
 /// Documents with the same shape and template.
 #[derive(Debug, Clone, Copy)]
@@ -139,20 +144,22 @@ pub enum Slot {
     /// In the group's packed slot, behind those of so many others.
     Packed(u32),
     /// In a frame.
-    Framed {
-        /// How they are written.
-        form: u8,
-        /// Which frame.
-        frame: u32,
-        /// Where in it.
-        start: u32,
-        /// How many bytes.
-        len: u32,
-        /// What letters occur in the values.
-        letters: Letters,
-        /// Whose slot it is.
-        group: u32,
-    },
+    Framed(FramedSlot),
+}
+
+/// A slot in a frame.
+#[derive(Debug, Clone, Copy)]
+pub struct FramedSlot {
+    /// Which frame.
+    pub frame: u32,
+    /// Where in it.
+    pub start: u32,
+    /// How many bytes.
+    pub len: u32,
+    /// What letters occur in the values.
+    pub letters: Letters,
+    /// How they are written.
+    pub form: u8,
 }
 
 const DAMAGED: BlockError = BlockError::Damaged("a directory");
@@ -222,7 +229,6 @@ impl Block {
             groups,
             slots: Vec::with_capacity(slot_count),
             framed: Vec::new(),
-            frame_ends: Vec::with_capacity(frames.len()),
             group_of: Vec::new(),
             documents: Vec::new(),
         };
@@ -239,49 +245,37 @@ impl Block {
         texts: &Texts,
     ) -> Result<(), BlockError> {
         let forms = cursor.take(slot_count)?;
-        for form in forms {
-            self.slots.push(match *form {
-                FORM_PACKED => Slot::Packed(0),
-                FORM_ONE => {
-                    let text = cursor.small()?;
-                    if text as usize >= texts.len() {
-                        return Err(DAMAGED);
-                    }
-                    Slot::One(text)
-                }
-                form => Slot::Framed {
-                    form,
-                    frame: 0,
-                    start: 0,
-                    len: 0,
-                    letters: 0,
-                    group: 0,
-                },
-            });
-        }
-        let plans: Vec<GroupPlan> = self.groups.iter().map(|group| group.plan).collect();
-        for plan in &plans {
-            // Counted from the group's first one on; the packed slot itself is always in a frame.
-            let own = plan.first_slot as usize..plan.first_slot as usize + plan.own_slots();
-            let mut before = 0;
-            for slot in &mut self.slots[own] {
-                if let Slot::Packed(number) = slot {
-                    if !plan.is_packed {
-                        return Err(DAMAGED);
-                    }
-                    *number = before;
-                    before += 1;
-                }
+        let mut ones = Vec::new();
+        for _ in forms.iter().filter(|form| **form == FORM_ONE) {
+            let text = cursor.small()?;
+            if text as usize >= texts.len() {
+                return Err(DAMAGED);
             }
-            let is_framed = |slot: usize| matches!(self.slots[slot], Slot::Framed { .. });
-            if plan.is_packed && !is_framed(plan.packed_slot()) {
+            ones.push(text);
+        }
+        let mut ones = ones.into_iter();
+        for plan in self.groups.iter().map(|group| group.plan) {
+            let own = plan.first_slot as usize..plan.first_slot as usize + plan.own_slots();
+            let mut packed = 0;
+            for form in &forms[own] {
+                self.slots.push(match *form {
+                    FORM_ONE => tagged(ones.next().ok_or(DAMAGED)?, TAG_ONE)?,
+                    FORM_PACKED if plan.is_packed => {
+                        packed += 1;
+                        tagged(packed - 1, TAG_PACKED)?
+                    }
+                    _ => TAG_FRAMED,
+                });
+            }
+            if plan.is_packed && self.slots[plan.packed_slot()] != TAG_FRAMED {
                 return Err(DAMAGED);
             }
         }
+        let plans: Vec<GroupPlan> = self.groups.iter().map(|group| group.plan).collect();
         let mut framed = Vec::new();
-        for_each_framed(&plans, |group, slot| {
-            if let Slot::Framed { .. } = self.slots[slot] {
-                framed.push((group as u32, slot));
+        for_each_framed(&plans, |_, slot| {
+            if self.slots[slot] == TAG_FRAMED {
+                framed.push(slot);
             }
         });
         let mut lengths = Vec::with_capacity(framed.len());
@@ -290,35 +284,26 @@ impl Block {
         }
         let (letters, _) = cursor.take(4 * framed.len())?.as_chunks();
         let (mut frame, mut start) = (0, 0_u64);
-        for (at, (group_number, slot)) in framed.iter().enumerate() {
+        for (at, slot) in framed.into_iter().enumerate() {
             let len = lengths[at];
             // Slots without a byte lie in no frame in particular.
             while len > 0 && frames.get(frame).ok_or(DAMAGED)?.plain_len < start + u64::from(len) {
                 if start == 0 {
                     return Err(DAMAGED);
                 }
-                self.frame_ends.push(self.framed.len() as u32);
                 frame += 1;
                 start = 0;
             }
-            if let Slot::Framed {
-                frame: slot_frame,
-                start: slot_start,
-                len: slot_len,
-                letters: slot_letters,
-                group,
-                ..
-            } = &mut self.slots[*slot]
-            {
-                (*slot_frame, *slot_start) = (frame as u32, start as u32);
-                (*slot_len, *slot_letters) = (len, Letters::from_le_bytes(letters[at]));
-                *group = *group_number;
-            }
-            self.framed.push(*slot as u32);
+            self.slots[slot] = tagged(at as u32, TAG_FRAMED)?;
+            self.framed.push(FramedSlot {
+                frame: frame as u32,
+                start: start as u32,
+                len,
+                letters: Letters::from_le_bytes(letters[at]),
+                form: forms[slot],
+            });
             start += u64::from(len);
         }
-        self.frame_ends
-            .resize(frames.len(), self.framed.len() as u32);
         Ok(())
     }
 
@@ -351,14 +336,9 @@ impl Block {
     /// About how much memory it takes, in bytes.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Group>() * self.groups.len()
-            + size_of::<Slot>() * self.slots.len()
-            + 4 * self.framed.len()
-            + 4 * self.documents.len()
-    }
-
-    /// How many documents it has.
-    pub fn document_count(&self) -> usize {
-        self.group_of.len()
+            + size_of::<u32>() * self.slots.len()
+            + size_of::<FramedSlot>() * self.framed.len()
+            + 2 * size_of::<u16>() * self.documents.len()
     }
 
     /// Its groups.
@@ -379,29 +359,33 @@ impl Block {
     }
 
     /// Where a logical slot of a group is.
-    pub fn slot(&self, group: &Group, slot: usize) -> &Slot {
-        &self.slots[group.plan.first_slot as usize + slot]
+    pub fn slot(&self, group: &Group, slot: usize) -> Slot {
+        self.slot_in_block(group.plan.first_slot as usize + slot)
     }
 
     /// Where the values of a group's packed slots are, and how many lines that is.
-    pub fn packed_slot(&self, group: &Group) -> (&Slot, usize) {
+    pub fn packed_slot(&self, group: &Group) -> (Slot, usize) {
         let own = group.plan.first_slot as usize..group.plan.packed_slot();
-        let packed = self.slots[own]
-            .iter()
-            .filter(|slot| matches!(slot, Slot::Packed(_)));
+        let slots = self.slots[own].iter();
+        let packed = slots.filter(|slot| **slot & ((1 << TAG_BITS) - 1) == TAG_PACKED);
         (
-            &self.slots[group.plan.packed_slot()],
+            self.slot_in_block(group.plan.packed_slot()),
             packed.count() * group.rows as usize,
         )
     }
 
-    /// The slots in a frame, in order.
-    pub fn slots_in_frame(&self, frame: usize) -> impl Iterator<Item = &Slot> {
-        let start = match frame {
-            0 => 0,
-            _ => self.frame_ends[frame - 1] as usize,
-        };
-        let slots = &self.framed[start..self.frame_ends[frame] as usize];
-        slots.iter().map(|slot| &self.slots[*slot as usize])
+    fn slot_in_block(&self, slot: usize) -> Slot {
+        let slot = self.slots[slot];
+        let number = slot >> TAG_BITS;
+        match slot & ((1 << TAG_BITS) - 1) {
+            TAG_ONE => Slot::One(number),
+            TAG_PACKED => Slot::Packed(number),
+            _ => Slot::Framed(self.framed[number as usize]),
+        }
     }
+}
+
+fn tagged(number: u32, tag: u32) -> Result<u32, BlockError> {
+    let fits = number < 1 << (32 - TAG_BITS);
+    fits.then_some(number << TAG_BITS | tag).ok_or(DAMAGED)
 }

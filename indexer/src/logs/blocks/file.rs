@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 use tantivy::directory::OwnedBytes;
 use zstd::bulk::Decompressor;
 
-use super::block::{Block, Group, Slot};
+use super::block::{Block, FramedSlot, Group, Slot};
 use super::number::{Cursor, push_number};
 use super::shape::{MarkKind, Shapes};
 use super::slot::{SlotValues, line};
@@ -498,11 +498,11 @@ impl Frame {
     ///
     /// # Errors
     /// It does not.
-    pub fn slot(&self, slot: &Slot, rows: usize) -> Result<SlotValues<'_>, BlockError> {
+    pub fn slot(&self, slot: Slot, rows: usize) -> Result<SlotValues<'_>, BlockError> {
         const DAMAGED: BlockError = BlockError::Damaged("a slot beyond its frame");
-        let Slot::Framed {
+        let Slot::Framed(FramedSlot {
             form, start, len, ..
-        } = *slot
+        }) = slot
         else {
             return Err(DAMAGED);
         };
@@ -670,17 +670,17 @@ impl<'b> Row<'b> {
         let block = &self.block.block;
         let (place, rows, row) = match block.slot(self.group, slot) {
             Slot::One(text) => {
-                out.extend_from_slice(self.texts.text(*text));
+                out.extend_from_slice(self.texts.text(text));
                 return Ok(());
             }
             Slot::Packed(before) => {
                 let (place, lines) = block.packed_slot(self.group);
-                let before = *before as usize * self.group.rows as usize;
+                let before = before as usize * self.group.rows as usize;
                 (place, lines, before + self.row)
             }
             framed => (framed, self.group.rows as usize, self.row),
         };
-        let Slot::Framed { frame, start, .. } = *place else {
+        let Slot::Framed(FramedSlot { frame, start, .. }) = place else {
             return Err(BlockError::Damaged("a slot in no frame"));
         };
         let frame = self.block.frame(frame)?;

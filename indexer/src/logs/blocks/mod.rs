@@ -35,7 +35,7 @@ mod tests;
 pub mod texts;
 mod writer;
 
-pub use block::{Block, Group, Slot};
+pub use block::{Block, FramedSlot, Group, Slot};
 pub use file::{BlockCache, BlocksFile, OpenBlock, Row};
 pub use merge::{MergeInput, merge};
 pub use shape::{MarkKind, Shapes};

@@ -13,7 +13,7 @@ use super::parts::{BlockSet, Part};
 use crate::logs::blocks::spelling::{BEYOND_ASCII, ESCAPED, Letters, bare_of, letters_of, text_of};
 use crate::logs::blocks::texts::{TextKind, Texts};
 use crate::logs::blocks::{
-    Block, BlocksFile, Group, MarkKind, OpenBlock, Row, Shapes, Slot, beginning_key, beginning_of,
+    Block, BlocksFile, FramedSlot, Group, MarkKind, OpenBlock, Row, Shapes, Slot, beginning_key, beginning_of,
 };
 use crate::logs::bloom;
 use crate::logs::flatten::{LeafValue, flatten};
@@ -377,21 +377,21 @@ impl Scan {
     /// Whether some value of a packed group may fit, by its bytes: each need is in a text of the group, or it is there.
     fn may_be_in_packed(&self, at: &AtBlock, group: &Group) -> tantivy::Result<bool> {
         let (place, lines) = at.block.packed_slot(group);
-        let Slot::Framed { frame, letters, .. } = place else {
+        let Slot::Framed(FramedSlot { frame, letters, .. }) = place else {
             return Ok(true);
         };
-        let allowed = at.frames.get(*frame as usize).copied().unwrap_or_default();
+        let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
         for (number, sought) in self.sought.iter().enumerate() {
             if self.is_in_texts(at, group, sought)? {
                 continue;
             }
-            if allowed & (1 << number) == 0 || !sought.is_allowed_by(*letters) {
+            if allowed & (1 << number) == 0 || !sought.is_allowed_by(letters) {
                 return Ok(false);
             }
-            let Some(finder) = sought.finder_for(*letters) else {
+            let Some(finder) = sought.finder_for(letters) else {
                 continue;
             };
-            let frame = at.open.frame(*frame).map_err(unreadable)?;
+            let frame = at.open.frame(frame).map_err(unreadable)?;
             let values = frame.slot(place, lines).map_err(unreadable)?;
             if finder.find(values.bytes()).is_none() {
                 return Ok(false);
@@ -412,7 +412,7 @@ impl Scan {
         }
         let mut slots = (0..group.plan.slot_count()).map(|slot| at.block.slot(group, slot));
         Ok(!sought.texts.is_empty()
-            && slots.any(|slot| matches!(slot, Slot::One(text) if sought.texts.contains(text))))
+            && slots.any(|slot| matches!(slot, Slot::One(text) if sought.texts.contains(&text))))
     }
 
     /// Whether a value fits.
@@ -484,14 +484,14 @@ impl Scan {
         let slot = leaf.slot_in(group);
         let slot_place = block.slot(group, slot);
         if let Slot::One(text) = slot_place {
-            let fits = self.one_fits(*text, leaf)?;
+            let fits = self.one_fits(text, leaf)?;
             if fits {
                 mark_all(block, group, set);
             }
             return Ok(fits);
         }
         let place = in_frame(block, group, slot_place);
-        let Slot::Framed { frame, letters, .. } = *place else {
+        let Slot::Framed(FramedSlot { frame, letters, .. }) = place else {
             return Ok(false);
         };
         let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
@@ -650,14 +650,14 @@ impl Scan {
         for slot in group.plan.variables() {
             is_any_variable = true;
             let place = at.block.slot(group, slot);
-            match *in_frame(at.block, group, place) {
+            match in_frame(at.block, group, place) {
                 Slot::One(text) => {
                     for (number, sought) in self.sought.iter().enumerate() {
                         found |= u32::from(sought.texts.contains(&text)) << number;
                     }
                 }
                 Slot::Packed(_) => {}
-                Slot::Framed { frame, letters, .. } => {
+                Slot::Framed(FramedSlot { frame, letters, .. }) => {
                     let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
                     for (number, sought) in self.sought.iter().enumerate() {
                         if sought.is_allowed_by(letters) {
@@ -694,7 +694,7 @@ impl Scan {
             let place = at.block.slot(group, slot);
             let (frame, letters) = match place {
                 Slot::One(text) => {
-                    if self.fitting.contains(text) {
+                    if self.fitting.contains(&text) {
                         mark_all(at.block, group, set);
                         return Ok(());
                     }
@@ -702,7 +702,7 @@ impl Scan {
                 }
                 // Packed groups are looked at row by row.
                 Slot::Packed(_) => continue,
-                Slot::Framed { frame, letters, .. } => (*frame, *letters),
+                Slot::Framed(FramedSlot { frame, letters, .. }) => (frame, letters),
             };
             let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
             let is_allowed = allowed & self.all_needs == self.all_needs
@@ -757,9 +757,9 @@ impl Scan {
         for slot in group.plan.variables() {
             let place = at.block.slot(group, slot);
             let (frame, letters) = match place {
-                Slot::One(text) if sought.texts.contains(text) => return Ok(None),
+                Slot::One(text) if sought.texts.contains(&text) => return Ok(None),
                 Slot::One(_) | Slot::Packed(_) => continue,
-                Slot::Framed { frame, letters, .. } => (*frame, *letters),
+                Slot::Framed(FramedSlot { frame, letters, .. }) => (frame, letters),
             };
             let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
             if allowed & (1 << number) == 0 || !sought.is_allowed_by(letters) {
@@ -789,7 +789,7 @@ impl Scan {
 }
 
 /// The slot in a frame that has a slot's values.
-fn in_frame<'b>(block: &'b Block, group: &Group, slot: &'b Slot) -> &'b Slot {
+fn in_frame(block: &Block, group: &Group, slot: Slot) -> Slot {
     match slot {
         Slot::Packed(_) => block.packed_slot(group).0,
         other => other,
@@ -971,11 +971,11 @@ pub fn visit_values(
                     Slot::Packed(_) => {}
                     Slot::One(text) => {
                         for row in 0..documents.len() {
-                            push(row, texts.text(*text), &mut spelled);
+                            push(row, texts.text(text), &mut spelled);
                         }
                     }
-                    Slot::Framed { frame, .. } => {
-                        let frame = open.frame(*frame).map_err(unreadable)?;
+                    Slot::Framed(FramedSlot { frame, .. }) => {
+                        let frame = open.frame(frame).map_err(unreadable)?;
                         frame
                             .slot(place, documents.len())
                             .and_then(|values| {
