@@ -5,7 +5,7 @@
 //! [`Indexer::tick`] between batches, at least every 50 ms. Everything is repeatable: feeding a batch again skips what a
 //! shard has, so after a failure or a restart the journal is simply read again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use event::{Batch, Day, Ledger, Operation, Position, SourceCounts, Timestamp};
 use crate::catalog::{Catalog, SavedLedger};
 use crate::logs::ShardId;
 use crate::logs::blocks::BlockCache;
+use crate::logs::directory::ShardDirectory;
 use crate::logs::event_id::EventIds;
 use crate::logs::log_index::{LogIndex, Slot};
 use crate::logs::shard::{Shard, WriterSettings, check_format};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub persist_interval: Duration,
     /// How many bytes of events may stay unpersisted per shard.
     pub persist_bytes: u64,
+    /// How long after its end, and after its last event, a day is sealed.
+    pub late_window: Duration,
 }
 
 /// Shards that are being written at the same time; each costs mapped files. Beyond that the one unused longest is
@@ -110,6 +113,7 @@ impl Settings {
             refresh_interval: Duration::from_millis(400),
             persist_interval: Duration::from_secs(30),
             persist_bytes: 256 * 1024 * 1024,
+            late_window: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -135,6 +139,7 @@ pub struct Indexer {
     /// When the batch that was applied last was received; `None` once nothing is left to apply.
     waiting_since: Option<Timestamp>,
     looked_for_cold_at: Instant,
+    sealing: Sealing,
     /// Not before then are shards made visible that keep no writer.
     next_visits: Instant,
     /// Not before then is it asked who may keep a writer.
@@ -144,6 +149,19 @@ pub struct Indexer {
     #[cfg(test)]
     poison: Option<Position>,
 }
+
+/// Which days are sealed.
+struct Sealing {
+    under_way: Option<ShardId>,
+    /// It got an event since.
+    is_touched: bool,
+    /// Those with which it was tried, until they get an event.
+    done: HashSet<ShardId>,
+    looked_at: Instant,
+}
+
+/// How often a day that is over is looked for.
+const SEALING_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often a shard's writer failed in a row.
 struct Failing {
@@ -223,6 +241,12 @@ impl Indexer {
             // Until the journal's end has been read nobody knows how old the oldest event is.
             waiting_since: (journal_end > Position::ZERO).then(|| Timestamp::from_nanos(0)),
             looked_for_cold_at: Instant::now(),
+            sealing: Sealing {
+                under_way: None,
+                is_touched: false,
+                done: HashSet::new(),
+                looked_at: Instant::now(),
+            },
             next_visits: Instant::now(),
             next_grant: Instant::now(),
             books,
@@ -357,6 +381,7 @@ impl Indexer {
         let asked = self.log_index.refreshes_asked();
         self.refresh_due(asked.is_some())?;
         self.persist_due()?;
+        self.seal_due(Timestamp::now())?;
         self.close_idle()?;
         self.close_cold();
         self.advance();
@@ -495,6 +520,8 @@ impl Indexer {
             self.grant_writer(id);
         }
         let open = self.shards.get_mut(id).expect("inserted just above");
+        self.sealing.done.remove(id);
+        self.sealing.is_touched |= self.sealing.under_way.as_ref() == Some(id);
         open.used_at = Instant::now();
         Ok(open)
     }
@@ -647,12 +674,106 @@ impl Indexer {
         }
     }
 
+    /// Makes one segment of each day that is over, one day at a time. `now` is UTC.
+    fn seal_due(&mut self, now: Timestamp) -> Result<(), Error> {
+        if let Some(id) = self.sealing.under_way.clone() {
+            return self.finish_sealing(&id);
+        }
+        let interval = SEALING_LOOK_INTERVAL.min(self.settings.late_window);
+        if self.sealing.looked_at.elapsed() < interval {
+            return Ok(());
+        }
+        self.sealing.looked_at = Instant::now();
+        let Some(id) = self.next_to_seal(now) else {
+            return Ok(());
+        };
+        self.open_shard(&id)?;
+        self.refresh_shard(&id)?;
+        let Some(open) = self.shards.get_mut(&id) else {
+            return Ok(());
+        };
+        let begun = open.shard.begin_sealing();
+        match begun {
+            Ok(()) => {
+                self.sealing.under_way = Some(id);
+                self.sealing.is_touched = false;
+            }
+            Err(error) => {
+                tracing::warn!(shard = id.name(), %error, "cannot be sealed; it stays as it is");
+                self.sealing.done.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_sealing(&mut self, id: &ShardId) -> Result<(), Error> {
+        let Some(open) = self.shards.get_mut(id) else {
+            self.sealing.under_way = None;
+            return Ok(());
+        };
+        let outcome = match open.shard.is_sealing() {
+            true => match open.shard.sealed() {
+                None => return Ok(()),
+                Some(outcome) => outcome,
+            },
+            // Its writer was given up in between; it will be tried again.
+            false => {
+                self.sealing.under_way = None;
+                return Ok(());
+            }
+        };
+        self.sealing.under_way = None;
+        match outcome {
+            Ok(()) => tracing::info!(shard = id.name(), "sealed"),
+            // A full disk, perhaps: what was there is there still. It is tried again after a restart, or a late event.
+            Err(error) => {
+                tracing::warn!(shard = id.name(), %error, "cannot be sealed; it stays as it is");
+            }
+        }
+        if !self.sealing.is_touched {
+            self.sealing.done.insert(id.clone());
+        }
+        match open.shard.files().view() {
+            Ok(view) => open.slot.publish(view, open.shard.files()),
+            Err(error) => tracing::warn!(shard = id.name(), %error, "cannot be read anew"),
+        }
+        // Should it not become durable, the segments that were there before still are.
+        let directory = open.shard.begin_persisting();
+        if !self.persister.queue(id.clone(), directory) {
+            open.shard.persisting_failed();
+        }
+        Ok(())
+    }
+
+    /// A day that ended long enough ago, got nothing for a while and has several segments.
+    fn next_to_seal(&self, now: Timestamp) -> Option<ShardId> {
+        let late = i64::try_from(self.settings.late_window.as_nanos()).unwrap_or(i64::MAX);
+        let is_over = |id: &ShardId| id.day.end().nanos().saturating_add(late) <= now.nanos();
+        let is_quiet = |id: &ShardId| {
+            let open = self.shards.get(id);
+            open.is_none_or(|open| open.used_at.elapsed() >= self.settings.late_window)
+        };
+        let has_several = |id: &ShardId| match self.shards.get(id) {
+            Some(open) => open.shard.segment_count().is_ok_and(|count| count > 1),
+            None => {
+                let folder = filenames::shard_folder(&self.settings.data_dir, id);
+                ShardDirectory::segments_on_disk(&folder).is_ok_and(|count| count > 1)
+            }
+        };
+        let mut shards = self.log_index.shard_ids().into_iter();
+        shards.find(|id| {
+            !self.sealing.done.contains(id) && is_over(id) && is_quiet(id) && has_several(id)
+        })
+    }
+
     fn close_idle(&mut self) -> Result<(), Error> {
         let idle: Vec<ShardId> = self
             .shards
             .iter()
             .filter(|(_, open)| {
-                open.used_at.elapsed() >= SHARD_IDLE_MAX && !open.shard.is_persisting()
+                open.used_at.elapsed() >= SHARD_IDLE_MAX
+                    && !open.shard.is_persisting()
+                    && !open.shard.is_sealing()
             })
             .map(|(id, _)| id.clone())
             .collect();

@@ -96,6 +96,11 @@ impl Model {
 fn settings(dir: &std::path::Path, random: &mut Random) -> Settings {
     Settings {
         refresh_interval: Duration::ZERO,
+        // The days are long over: they are sealed at once, or never.
+        late_window: match random.below(2) {
+            0 => Duration::ZERO,
+            _ => Duration::from_secs(3600),
+        },
         persist_interval: if random.below(2) == 0 {
             Duration::ZERO
         } else {

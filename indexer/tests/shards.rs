@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use event::{Event, Operation, Position};
+use indexer::Settings;
 use indexer::logs::{Field, Leaf, LogIndex, Pattern, Scalar, Snapshot};
 
 use store::{NOW, Store, event, found, hits, time};
@@ -351,4 +352,43 @@ fn a_search_waits_for_a_shard_nobody_searched_and_a_refresh_waits_for_a_position
     assert_eq!(searcher.join().unwrap(), [r#"{"n":1}"#]);
     assert!(log_index.refresh(Position(1), Duration::ZERO));
     assert!(!log_index.refresh(Position(2), Duration::ZERO));
+}
+
+#[test]
+fn a_day_that_is_over_becomes_one_segment_and_takes_late_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        refresh_interval: Duration::ZERO,
+        late_window: Duration::ZERO,
+        ..Settings::new(dir.path())
+    };
+    let mut store = Store::open_with(settings, Position::ZERO);
+    let document = |number: usize| {
+        format!(
+            r#"{{"@timestamp":"2026-11-20T09:00:00.{number:03}Z","message":"request {number} took 5 ms"}}"#
+        )
+    };
+    let words = Leaf::Words(Field::Any, "took".into());
+    let segments = |snapshot: &Snapshot| snapshot.shards[0].searcher().segment_readers().len();
+    let mut sent = Vec::new();
+    for round in 0..3 {
+        // A day is sealed once it is quiet; then a late event opens it again.
+        for _ in 0..5 {
+            let document = document(sent.len());
+            store.add_documents(&[&document]);
+            sent.push(document);
+            assert_eq!(found(&store.snapshot(), &words), sent, "round {round}");
+        }
+        let begun = std::time::Instant::now();
+        while segments(&store.snapshot()) > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "is never sealed");
+            store.indexer.tick().unwrap();
+        }
+        assert_eq!(found(&store.snapshot(), &words), sent, "round {round}");
+    }
+    store.indexer.close().unwrap();
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    let snapshot = store.snapshot();
+    assert_eq!(segments(&snapshot), 1);
+    assert_eq!(found(&snapshot, &words), sent);
 }

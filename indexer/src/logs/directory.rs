@@ -240,6 +240,18 @@ impl ShardDirectory {
         }
     }
 
+    /// How many segments the state on disk has.
+    ///
+    /// # Errors
+    /// As [`ShardDirectory::payload_on_disk`].
+    pub fn segments_on_disk(path: &Path) -> io::Result<usize> {
+        match std::fs::read(path.join(META)) {
+            Ok(bytes) => Ok(parse_meta(&bytes)?.0.segments.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
     fn write_durably(&self, meta: &[u8], files: &[PathBuf]) -> io::Result<()> {
         for file in files {
             File::open(self.inner.path.join(file))?.sync_data()?;

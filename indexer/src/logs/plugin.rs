@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use event::Timestamp;
 use tantivy::directory::{TerminatingWrite, WritePtr};
@@ -13,7 +14,7 @@ use tantivy::schema::Schema;
 use tantivy::schema::document::ErasedDocument;
 use tantivy::{DocId, Segment, TantivyError};
 
-use super::blocks::{self, BlockCache, BlocksFile, BlocksWriter};
+use super::blocks::{self, BlockCache, BlockSize, BlocksFile, BlocksWriter};
 use super::columns::{self, ColumnsFile, ColumnsWriter, PathNumber};
 use super::document::{INGESTED_PATH, LogDocument, TIMESTAMP_PATH};
 use super::flatten::LeafValue;
@@ -25,12 +26,16 @@ const COLUMNS: &str = "columns";
 /// Writes and merges the blocks and columns of segments.
 pub struct EventsPlugin {
     cache: BlockCache,
+    is_sealing: Arc<AtomicBool>,
 }
 
+/// How much a merge that seals a day gives way to everything else.
+const SEALING_NICENESS: i32 = 10;
+
 impl EventsPlugin {
-    /// What is read for merges is cached in `cache`.
-    pub fn new(cache: BlockCache) -> Arc<dyn SegmentPlugin> {
-        Arc::new(EventsPlugin { cache })
+    /// What is read for merges is cached in `cache`; while `is_sealing`, merges make what a day that is over shall be.
+    pub fn new(cache: BlockCache, is_sealing: Arc<AtomicBool>) -> Arc<dyn SegmentPlugin> {
+        Arc::new(EventsPlugin { cache, is_sealing })
     }
 }
 
@@ -66,7 +71,7 @@ impl SegmentPlugin for EventsPlugin {
             .segment
             .open_write(SegmentComponent::Custom(BLOCKS.into()))?;
         Ok(Box::new(EventsWriter {
-            blocks: BlocksWriter::new(out)?,
+            blocks: BlocksWriter::new(out, BlockSize::Open)?,
             columns: Columns::default(),
             document_count: 0,
         }))
@@ -101,8 +106,14 @@ impl SegmentPlugin for EventsPlugin {
                 timestamp: &timestamps[at],
             });
         }
+        let mut size = BlockSize::Open;
+        if self.is_sealing.load(Ordering::Relaxed) {
+            size = BlockSize::Sealed;
+            // Of this thread alone, which does nothing but merge; not having it is no reason to fail.
+            let _ = rustix::process::nice(SEALING_NICENESS);
+        }
         let out = target.open_write(SegmentComponent::Custom(BLOCKS.into()))?;
-        blocks::merge(&inputs, out)?.terminate()?;
+        blocks::merge(&inputs, size, out)?.terminate()?;
         let inputs: Vec<_> = column_files
             .iter()
             .zip(ctx.readers)

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
@@ -53,6 +54,8 @@ pub struct ShardFiles {
     reader: IndexReader,
     directory: ShardDirectory,
     cache: BlockCache,
+    /// Merges seal.
+    is_sealing: Arc<AtomicBool>,
     known_segments: Arc<std::sync::Mutex<FxHashMap<SegmentId, Arc<SegmentContents>>>>,
 }
 
@@ -64,6 +67,8 @@ pub struct Shard {
     files: ShardFiles,
     writer: Option<IndexWriter<LogDocument>>,
     keeps_writer: bool,
+    /// Tells the end of a merge that seals the shard.
+    sealing: Option<Receiver<tantivy::Result<()>>>,
     /// The writer before this one, whose merges still run on a thread of their own.
     leaving: Option<Receiver<tantivy::Result<()>>>,
     /// Events added and held back.
@@ -126,10 +131,11 @@ impl ShardFiles {
         make_folder(&path)?;
         let open = || -> tantivy::Result<ShardFiles> {
             let directory = ShardDirectory::open(&path)?;
+            let is_sealing = Arc::default();
             let index = IndexBuilder::new()
                 .schema(schema::schema())
                 .settings(schema::index_settings())
-                .register_plugin(EventsPlugin::new(cache.clone()))
+                .register_plugin(EventsPlugin::new(cache.clone(), Arc::clone(&is_sealing)))
                 .open_or_create(directory.clone())?;
             let reader = index
                 .reader_builder()
@@ -146,6 +152,7 @@ impl ShardFiles {
                 reader,
                 directory,
                 cache: cache.clone(),
+                is_sealing,
                 known_segments: Arc::default(),
             };
             files.view()?;
@@ -215,6 +222,7 @@ impl Shard {
             writer: None,
             keeps_writer: false,
             leaving: None,
+            sealing: None,
             held_back: Vec::new(),
             held_back_bytes: 0,
             writer_settings,
@@ -371,10 +379,58 @@ impl Shard {
             }
         }
         let view = self.files.view()?;
-        if !self.keeps_writer {
+        if !self.keeps_writer && self.sealing.is_none() {
             self.let_writer_go();
         }
         Ok(view)
+    }
+
+    /// How many segments its visible state has.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn segment_count(&self) -> tantivy::Result<usize> {
+        Ok(self.files.index.searchable_segment_ids()?.len())
+    }
+
+    /// Begins to make one segment of all that are visible, regrouped in larger blocks, on threads of its own. Events may be
+    /// added meanwhile; they stay in segments of their own.
+    ///
+    /// # Errors
+    /// The writer cannot be had.
+    pub fn begin_sealing(&mut self) -> tantivy::Result<()> {
+        let segments = self.files.index.searchable_segment_ids()?;
+        self.writer()?;
+        self.files.is_sealing.store(true, Ordering::Relaxed);
+        let merge = self.writer()?.merge(&segments);
+        let (done, sealing) = channel();
+        let spawned = std::thread::Builder::new()
+            .name("shard-seal".into())
+            .spawn(move || {
+                // The shard may be gone.
+                let _ = done.send(merge.wait().map(drop));
+            });
+        self.sealing = spawned.is_ok().then_some(sealing);
+        Ok(())
+    }
+
+    /// Whether it is being sealed.
+    pub fn is_sealing(&self) -> bool {
+        self.sealing.is_some()
+    }
+
+    /// What came of sealing; `None` while it is under way. What it made is visible with the next view and must be
+    /// persisted.
+    pub fn sealed(&mut self) -> Option<tantivy::Result<()>> {
+        let outcome = match self.sealing.as_ref()?.try_recv() {
+            Ok(outcome) => outcome,
+            Err(TryRecvError::Empty) => return None,
+            // The thread is gone without a word only when the process ends.
+            Err(TryRecvError::Disconnected) => Ok(()),
+        };
+        self.sealing = None;
+        self.files.is_sealing.store(false, Ordering::Relaxed);
+        Some(outcome)
     }
 
     /// Gives up the writer; its merges go on, on a thread that ends with them. Everything must be visible.
@@ -441,6 +497,8 @@ impl Shard {
     pub fn go_back(&mut self) -> Position {
         // Dropping the writer gives up what it holds; files it left are removed by the next one.
         self.writer = None;
+        self.sealing = None;
+        self.files.is_sealing.store(false, Ordering::Relaxed);
         self.held_back = Vec::new();
         self.held_back_bytes = 0;
         self.added = self.visible;
@@ -461,6 +519,7 @@ impl Shard {
     /// Gives up the writer after merges that run have ended. Everything must be visible.
     pub fn close_writer(&mut self) -> tantivy::Result<()> {
         self.wait_for_leaving();
+        self.sealing = None;
         match self.writer.take() {
             Some(writer) => writer.wait_merging_threads(),
             None => Ok(()),

@@ -7,7 +7,7 @@ use super::number::Cursor;
 use super::shape::{MarkKind, Shapes};
 use super::spelling::Letters;
 use super::texts::{TextKind, Texts};
-use super::writer::{BLOCK_DOCUMENTS_MAX, by_frequency};
+use super::writer::{GROUPS_MAX, SEALED_BLOCK_DOCUMENTS, by_frequency};
 use super::{BlockError, FORM_ONE, FORM_PACKED, MARK_MAX};
 
 /// Which slots a group has, and where they stand among those of its block.
@@ -116,7 +116,7 @@ pub struct Block {
     /// The group of each document.
     group_of: Vec<u16>,
     /// The documents of each group in order, one group behind the other.
-    documents: Vec<u16>,
+    documents: Vec<u32>,
 }
 
 const TAG_ONE: u32 = 0;
@@ -178,7 +178,7 @@ impl Block {
     ) -> Result<Block, BlockError> {
         let mut cursor = Cursor::new(directory);
         let group_count = cursor.count()?;
-        if group_count > BLOCK_DOCUMENTS_MAX {
+        if group_count > GROUPS_MAX {
             return Err(DAMAGED);
         }
         let mut groups = Vec::with_capacity(group_count);
@@ -222,7 +222,7 @@ impl Block {
             group.first_row = rows;
             rows = rows.checked_add(group.rows).ok_or(DAMAGED)?;
         }
-        if rows as usize > BLOCK_DOCUMENTS_MAX || slot_count > directory.len() {
+        if rows as usize > SEALED_BLOCK_DOCUMENTS || slot_count > directory.len() {
             return Err(DAMAGED);
         }
         let mut block = Block {
@@ -326,7 +326,7 @@ impl Block {
             if *row >= group.first_row + group.rows {
                 return Err(WRONG);
             }
-            self.documents[*row as usize] = document as u16;
+            self.documents[*row as usize] = document as u32;
             self.group_of.push(number as u16);
             *row += 1;
         }
@@ -338,7 +338,7 @@ impl Block {
         size_of::<Group>() * self.groups.len()
             + size_of::<u32>() * self.slots.len()
             + size_of::<FramedSlot>() * self.framed.len()
-            + 2 * size_of::<u16>() * self.documents.len()
+            + (size_of::<u16>() + size_of::<u32>()) * self.documents.len()
     }
 
     /// Its groups.
@@ -347,13 +347,13 @@ impl Block {
     }
 
     /// The documents of a group, by row.
-    pub fn documents_of(&self, group: &Group) -> &[u16] {
+    pub fn documents_of(&self, group: &Group) -> &[u32] {
         &self.documents[group.first_row as usize..(group.first_row + group.rows) as usize]
     }
 
     /// The group of a document, and its row there.
-    pub fn row_of(&self, document: u16) -> Option<(&Group, usize)> {
-        let group = &self.groups[usize::from(*self.group_of.get(usize::from(document))?)];
+    pub fn row_of(&self, document: u32) -> Option<(&Group, usize)> {
+        let group = &self.groups[usize::from(*self.group_of.get(document as usize)?)];
         let row = self.documents_of(group).binary_search(&document).ok()?;
         Some((group, row))
     }

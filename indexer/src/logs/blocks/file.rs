@@ -14,7 +14,7 @@ use super::number::{Cursor, push_number};
 use super::shape::{MarkKind, Shapes};
 use super::slot::{SlotValues, line};
 use super::texts::Texts;
-use super::writer::{BLOCK_DOCUMENTS_MAX, TIME_BYTES_MAX, write_time};
+use super::writer::{SEALED_BLOCK_DOCUMENTS, TIME_BYTES_MAX, write_time};
 use super::{BlockError, FORM, MARK_MAX};
 
 const MAGIC: &[u8; 4] = b"DBLK";
@@ -313,7 +313,7 @@ impl BlocksFile {
                 directory_len: cursor.number()? as u64,
                 directory_plain_len: cursor.number()? as u64,
             };
-            if document_count as usize > BLOCK_DOCUMENTS_MAX {
+            if document_count as usize > SEALED_BLOCK_DOCUMENTS {
                 return Err(BlockError::Damaged("a block of too many documents"));
             }
             let place = BlockPlace::new(first_document, entry).ok_or(ENDS_EARLY)?;
@@ -339,11 +339,6 @@ impl BlocksFile {
     /// Its blocks, in the order of their documents.
     pub fn places(&self) -> &[BlockPlace] {
         &self.inner.places
-    }
-
-    /// How many documents it has.
-    pub fn document_count(&self) -> u32 {
-        self.places().last().map_or(0, BlockPlace::end_document)
     }
 
     /// The shapes of its documents; read the first time.
@@ -456,14 +451,14 @@ impl BlocksFile {
     }
 
     /// Which block a document of the segment is in, and which of the block's it is.
-    pub fn locate(&self, document: u32) -> Option<(usize, u16)> {
+    pub fn locate(&self, document: u32) -> Option<(usize, u32)> {
         let places = self.places();
         let block = places
             .partition_point(|place| place.first_document <= document)
             .checked_sub(1)?;
         let place = &places[block];
         let is_there = document < place.end_document();
-        is_there.then_some((block, (document - place.first_document) as u16))
+        is_there.then_some((block, document - place.first_document))
     }
 
     /// Writes a document behind what is in `out` and answers the sender's id; `timestamp` is its time in nanoseconds.
@@ -583,7 +578,7 @@ impl OpenBlock {
     /// There is no such document, or it is damaged.
     pub fn document(
         &self,
-        document: u16,
+        document: u32,
         timestamp: i64,
         out: &mut Vec<u8>,
     ) -> Result<Option<String>, BlockError> {

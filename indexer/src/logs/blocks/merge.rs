@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 
 use super::file::{BlocksFile, OpenBlock};
-use super::writer::BlocksWriter;
+use super::writer::{BlockSize, BlocksWriter};
 
-/// Blocks with at least so many documents are taken over as they are; smaller ones are joined, which costs as much as
-/// taking their documents in again.
-const COPIED_DOCUMENTS_MIN: u32 = 16 * 1024;
+/// Blocks are taken over as they are when they have at least one part in so many of the documents that a block may have;
+/// smaller ones are joined, which costs as much as taking their documents in again.
+const COPIED_PART_OPEN: usize = 4;
+/// For a day that is over that work is done once.
+const COPIED_PART_SEALED: usize = 1;
 
 /// A segment that is merged.
 pub struct MergeInput<'a> {
@@ -19,12 +21,17 @@ pub struct MergeInput<'a> {
     pub timestamp: &'a dyn Fn(u32) -> i64,
 }
 
-/// Writes the documents of all inputs, one input behind the other, those left out that are not alive.
+/// Writes, in blocks of this size, the documents of all inputs, one input behind the other, those left out that are not alive.
 ///
 /// # Errors
 /// An input is damaged, or the output could not be written.
-pub fn merge<W: Write>(inputs: &[MergeInput], out: W) -> io::Result<W> {
-    let mut writer = BlocksWriter::new(out)?;
+pub fn merge<W: Write>(inputs: &[MergeInput], size: BlockSize, out: W) -> io::Result<W> {
+    let mut writer = BlocksWriter::new(out, size)?;
+    let part = match size {
+        BlockSize::Open => COPIED_PART_OPEN,
+        BlockSize::Sealed => COPIED_PART_SEALED,
+    };
+    let copied_min = size.documents() / part;
     let mut source = Vec::new();
     for input in inputs {
         for (number, place) in input.file.places().iter().enumerate() {
@@ -32,7 +39,7 @@ pub fn merge<W: Write>(inputs: &[MergeInput], out: W) -> io::Result<W> {
             let are_alive = input
                 .is_alive
                 .is_none_or(|is_alive| documents.clone().all(is_alive));
-            if are_alive && place.entry.document_count >= COPIED_DOCUMENTS_MIN {
+            if are_alive && place.entry.document_count as usize >= copied_min {
                 writer.copy_block(input.file, number)?;
                 continue;
             }
@@ -44,7 +51,7 @@ pub fn merge<W: Write>(inputs: &[MergeInput], out: W) -> io::Result<W> {
                 }
                 let timestamp = (input.timestamp)(document);
                 source.clear();
-                let own = (document - place.first_document) as u16;
+                let own = document - place.first_document;
                 let id = block
                     .document(own, timestamp, &mut source)
                     .map_err(damaged)?;

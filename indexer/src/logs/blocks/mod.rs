@@ -40,7 +40,7 @@ pub use file::{BlockCache, BlocksFile, OpenBlock, Row};
 pub use merge::{MergeInput, merge};
 pub use shape::{MarkKind, Shapes};
 
-pub use writer::BlocksWriter;
+pub use writer::{BlockSize, BlocksWriter};
 
 /// The form this build writes.
 const FORM: u32 = 1;

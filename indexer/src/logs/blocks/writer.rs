@@ -23,12 +23,45 @@ use super::{
     beginning_key, beginning_of,
 };
 
-/// A block is full with so many documents; their numbers in it fit 16 bits. Of 32 k, 64 k and 128 k, measured on logs of 17
-/// services, 64 k took 5 % less room than 32 k and 128 k again 4 % less.
-pub const BLOCK_DOCUMENTS_MAX: usize = 65_536;
+/// A block is full with so many documents. Of 32 k, 64 k and 128 k, measured on logs of 17 services, 64 k took 5 % less room
+/// than 32 k and 128 k again 4 % less; a search of the newest events looks at a block at least.
+const BLOCK_DOCUMENTS: usize = 65_536;
 
 /// And with so many bytes of documents, which bounds memory.
-const BLOCK_BYTES_MAX: usize = 24 * 1024 * 1024;
+const BLOCK_BYTES: usize = 24 * 1024 * 1024;
+
+/// The same for a day that is over.
+pub const SEALED_BLOCK_DOCUMENTS: usize = 131_072;
+const SEALED_BLOCK_BYTES: usize = 48 * 1024 * 1024;
+
+/// Groups of a block; their numbers fit 16 bits.
+pub const GROUPS_MAX: usize = 65_536;
+
+/// How large blocks become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockSize {
+    /// Of days that are being written.
+    Open,
+    /// Of days that are over.
+    Sealed,
+}
+
+impl BlockSize {
+    /// How many documents a block has at most.
+    pub fn documents(self) -> usize {
+        match self {
+            BlockSize::Open => BLOCK_DOCUMENTS,
+            BlockSize::Sealed => SEALED_BLOCK_DOCUMENTS,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            BlockSize::Open => BLOCK_BYTES,
+            BlockSize::Sealed => SEALED_BLOCK_BYTES,
+        }
+    }
+}
 
 /// Slots are compressed together up to about this size; reading a value decompresses it.
 const FRAME_BYTES: usize = 128 * 1024;
@@ -68,6 +101,7 @@ pub type LeafVisitor<'v> = dyn FnMut(u32, &Arc<str>, LeafValue) + 'v;
 /// The blocks of one segment while they are written.
 pub struct BlocksWriter<W> {
     out: W,
+    size: BlockSize,
     written: u64,
     texts: TextsBuilder,
     shapes: KnownShapes,
@@ -190,15 +224,16 @@ impl KnownShapes {
 }
 
 impl<W: Write> BlocksWriter<W> {
-    /// Writes to `out`.
+    /// Writes blocks of this size to `out`.
     ///
     /// # Errors
     /// There is no memory for compressing.
-    pub fn new(out: W) -> io::Result<BlocksWriter<W>> {
+    pub fn new(out: W, size: BlockSize) -> io::Result<BlocksWriter<W>> {
         let mut frames = zstd::bulk::Compressor::new(FRAME_ZSTD_LEVEL)?;
         frames.include_checksum(true)?;
         Ok(BlocksWriter {
             out,
+            size,
             written: 0,
             texts: TextsBuilder::default(),
             shapes: KnownShapes::default(),
@@ -264,8 +299,9 @@ impl<W: Write> BlocksWriter<W> {
     }
 
     fn make_room(&mut self) -> io::Result<()> {
-        let is_full = self.document_groups.len() >= BLOCK_DOCUMENTS_MAX
-            || self.document_bytes >= BLOCK_BYTES_MAX;
+        let is_full = self.document_groups.len() >= self.size.documents()
+            || self.document_bytes >= self.size.bytes()
+            || self.used.len() >= GROUPS_MAX;
         if is_full {
             self.finish_block()?;
         }

@@ -41,8 +41,8 @@ impl BlockSet {
     }
 
     /// Adds a document by its number in the block.
-    pub(super) fn insert_own(&mut self, at: u16) {
-        self.bits[usize::from(at) / 64] |= 1 << (at % 64);
+    pub(super) fn insert_own(&mut self, at: u32) {
+        self.bits[at as usize / 64] |= 1 << (at % 64);
     }
 
     /// Adds all.

@@ -13,7 +13,8 @@ use super::parts::{BlockSet, Part};
 use crate::logs::blocks::spelling::{BEYOND_ASCII, ESCAPED, Letters, bare_of, letters_of, text_of};
 use crate::logs::blocks::texts::{TextKind, Texts};
 use crate::logs::blocks::{
-    Block, BlocksFile, FramedSlot, Group, MarkKind, OpenBlock, Row, Shapes, Slot, beginning_key, beginning_of,
+    Block, BlocksFile, FramedSlot, Group, MarkKind, OpenBlock, Row, Shapes, Slot, beginning_key,
+    beginning_of,
 };
 use crate::logs::bloom;
 use crate::logs::flatten::{LeafValue, flatten};
@@ -939,7 +940,7 @@ pub fn visit_values(
         let block = open.block();
         // Where each value, as it is spelled, ends in `spelled`; by document and place in it.
         let mut spelled = Vec::new();
-        let mut values: Vec<(u16, u32, MarkKind, std::ops::Range<usize>)> = Vec::new();
+        let mut values: Vec<(u32, u32, MarkKind, std::ops::Range<usize>)> = Vec::new();
         for group in block.groups() {
             for leaf in &leaves.by_shape[group.plan.shape as usize] {
                 let documents = block.documents_of(group);
@@ -988,7 +989,7 @@ pub fn visit_values(
         }
         values.sort_by_key(|(document, slot, ..)| (*document, *slot));
         for (document, _, kind, range) in values {
-            let doc = place.first_document + u32::from(document);
+            let doc = place.first_document + document;
             let value = &spelled[range];
             match kind {
                 MarkKind::Whole => {
