@@ -22,16 +22,25 @@ pub const ANYTHING: Letters = u32::MAX;
 
 /// The text that stands between the quotes; `None` when it cannot be held (a lone surrogate).
 pub fn text_of(spelled: &[u8]) -> Option<Cow<'_, str>> {
-    if memchr::memchr(b'\\', spelled).is_none() {
-        return std::str::from_utf8(spelled).ok().map(Cow::Borrowed);
+    text_in(std::str::from_utf8(spelled).ok()?)
+}
+
+/// The same of what is known to be UTF-8.
+pub fn text_in(spelled: &str) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'\\', spelled.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(spelled));
     }
-    let mut quoted = Vec::with_capacity(spelled.len() + 2);
-    quoted.push(b'"');
-    quoted.extend_from_slice(spelled);
-    quoted.push(b'"');
-    serde_json::from_slice::<String>(&quoted)
-        .ok()
-        .map(Cow::Owned)
+    let mut quoted = String::with_capacity(spelled.len() + 2);
+    quoted.push('"');
+    quoted.push_str(spelled);
+    quoted.push('"');
+    serde_json::from_str::<String>(&quoted).ok().map(Cow::Owned)
+}
+
+/// Whether some character may be spelled by its number.
+pub fn has_numbered_characters(spelled: &[u8]) -> bool {
+    let mut escapes = memchr::memchr_iter(b'\\', spelled);
+    escapes.any(|at| spelled.get(at + 1) == Some(&b'u'))
 }
 
 /// The value of a number, `true` or `false`, as a document's leaf has it; `None` for what has none: `null`, and what is

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{MARK_MAX, TEXT};
+use super::TEXT;
 
 /// Longer words are variables whatever they are made of.
 const WORD_BYTES_MAX: usize = 64;
@@ -14,7 +14,8 @@ const WORD_BYTES_MAX: usize = 64;
 const VARIABLES_MAX: usize = 256;
 
 /// Writes the template of a text as it is spelled in JSON, and where its variables stand; both are overwritten.
-/// Answers `false` when the text cannot be cut.
+/// Answers `false` when the text cannot be cut. It has no byte
+/// up to [`super::MARK_MAX`].
 pub fn cut(text: &[u8], template: &mut Vec<u8>, variables: &mut Vec<Range<usize>>) -> bool {
     template.clear();
     variables.clear();
@@ -60,9 +61,7 @@ pub fn cut(text: &[u8], template: &mut Vec<u8>, variables: &mut Vec<Range<usize>
         variables.push(variable);
     }
     template.extend_from_slice(&text[written..]);
-    // What is no JSON may hold the marks itself.
-    let mark_count = template.iter().filter(|byte| **byte <= MARK_MAX).count();
-    mark_count == variables.len()
+    true
 }
 
 /// A quote as it is spelled inside of a text.
@@ -100,8 +99,33 @@ fn escape_len(text: &[u8], at: usize) -> usize {
 }
 
 fn is_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+    CLASSES[usize::from(byte)] & WORD != 0
 }
+
+const WORD: u8 = 1;
+const DIGIT: u8 = 2;
+/// Of a word, but no hexadecimal digit.
+const NOT_HEX: u8 = 4;
+
+/// What a byte is.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        if b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80 {
+            classes[byte] |= WORD;
+            if !b.is_ascii_hexdigit() {
+                classes[byte] |= NOT_HEX;
+            }
+        }
+        if b.is_ascii_digit() {
+            classes[byte] |= DIGIT;
+        }
+        byte += 1;
+    }
+    classes
+};
 
 fn end_of_word(text: &[u8], at: usize) -> usize {
     let rest = &text[at..];
@@ -110,9 +134,11 @@ fn end_of_word(text: &[u8], at: usize) -> usize {
 }
 
 fn is_variable(word: &[u8]) -> bool {
-    let has_digit = word.iter().any(u8::is_ascii_digit);
-    let is_hex = word.len() >= 4 && word.iter().all(u8::is_ascii_hexdigit);
-    has_digit || is_hex || word.len() > WORD_BYTES_MAX
+    let classes = word
+        .iter()
+        .fold(0, |all, byte| all | CLASSES[usize::from(*byte)]);
+    let is_hex = word.len() >= 4 && classes & NOT_HEX == 0;
+    classes & DIGIT != 0 || is_hex || word.len() > WORD_BYTES_MAX
 }
 
 /// Where the run of variables ends of which the first ends at `end`.

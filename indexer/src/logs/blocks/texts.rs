@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::words::for_each_word;
 use super::number::{Cursor, push_number};
-use super::spelling::{bare_of, spelled, text_of};
+use super::spelling::{bare_of, has_numbered_characters, spelled, text_of};
 use super::{BlockError, MARK_MAX};
 
 /// What a text is.
@@ -155,7 +155,7 @@ fn visit_words(kind: TextKind, text: &[u8], room: &mut String, visit: &mut dyn F
 
 /// Whether words of a template may go on in its variables: an escaped letter may touch one.
 pub fn is_unclear(template: &[u8]) -> bool {
-    memchr::memmem::find(template, br"\u").is_some()
+    has_numbered_characters(template)
 }
 
 /// The texts of a segment.

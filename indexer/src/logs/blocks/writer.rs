@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::super::bloom;
 use super::super::flatten::{LeafValue, flatten};
@@ -15,7 +15,10 @@ use super::file::{BlocksFile, FramePlace, IndexEntry, Section, write_footer, wri
 use super::number::{Cursor, push_number};
 use super::shape::{Mark, MarkKind, Shapes, marks_of};
 use super::slot::SlotBuilder;
-use super::spelling::{ANYTHING, ESCAPED, Letters, bare_of, letters_of, spelled, text_of};
+use super::spelling::{
+    ANYTHING, ESCAPED, Letters, bare_of, has_numbered_characters, letters_of, spelled, text_in,
+    text_of,
+};
 use super::template;
 use super::texts::{TextKind, TextsBuilder};
 use super::{
@@ -317,9 +320,14 @@ impl<W: Write> BlocksWriter<W> {
         room: &mut Room,
         leaf: &mut LeafVisitor,
     ) -> Option<()> {
-        std::str::from_utf8(document).ok()?;
+        let text = std::str::from_utf8(document).ok()?;
+        // What is no JSON may hold what marks a value.
+        if document.iter().any(|byte| *byte <= MARK_MAX) {
+            return None;
+        }
         cut(document, &mut room.shape, &mut room.values);
-        if room.shape == [WHOLE] || !are_values_plain(document, &room.values) {
+        let has_numbered = has_numbered_characters(document);
+        if room.shape == [WHOLE] || !are_values_plain(text, &room.values, has_numbered) {
             return None;
         }
         let time = own_time(document, &room.values, &room.shape, timestamp);
@@ -348,7 +356,7 @@ impl<W: Write> BlocksWriter<W> {
         };
         let number = self.group(shape, template, &marks);
         self.push(number, document, has_id.then_some(&*room.id), &cut);
-        self.visit_leaves(document, &marks[usize::from(has_id)..], &cut, leaf);
+        self.visit_leaves(text, &marks[usize::from(has_id)..], &cut, leaf);
         Some(())
     }
 
@@ -462,16 +470,16 @@ impl<W: Write> BlocksWriter<W> {
         self.document_groups.push(number);
     }
 
-    fn visit_leaves(&self, document: &[u8], marks: &[Mark], cut: &Cut, leaf: &mut LeafVisitor) {
+    fn visit_leaves(&self, document: &str, marks: &[Mark], cut: &Cut, leaf: &mut LeafVisitor) {
         for (at, (value, mark)) in cut.values.iter().zip(marks).enumerate() {
             let Some(path) = mark.path else { continue };
             if cut.time == Some(at) {
                 continue;
             }
-            let bytes = &document[value.range.clone()];
+            let spelled = &document[value.range.clone()];
             let value = match value.is_text {
-                true => text_of(bytes).map(LeafValue::Text),
-                false => bare_of(bytes),
+                true => text_in(spelled).map(LeafValue::Text),
+                false => bare_of(spelled.as_bytes()),
             };
             if let Some(value) = value {
                 leaf(path, &self.paths.paths[path as usize], value);
@@ -851,7 +859,7 @@ impl Keys<'_> {
             SlotKind::Id => {}
             SlotKind::Text => match text_of(value) {
                 Some(text) => {
-                    if memchr::memmem::find(value, br"\u").is_some() {
+                    if has_numbered_characters(value) {
                         self.letters |= ESCAPED;
                     }
                     self.add_text(&text);
@@ -887,11 +895,32 @@ impl Keys<'_> {
     }
 }
 
+/// Keys seen lately, so that most repeated ones are noticed at the cost of a look into the nearest cache.
+struct SeenKeys(Box<[u64; SEEN_KEYS]>);
+
+const SEEN_KEYS: usize = 8 * 1024;
+
+impl Default for SeenKeys {
+    fn default() -> SeenKeys {
+        SeenKeys(Box::new([0; SEEN_KEYS]))
+    }
+}
+
+impl SeenKeys {
+    /// Whether a key was not seen lately; it is now.
+    fn is_new(&mut self, key: u64) -> bool {
+        let place = &mut self.0[key as usize % SEEN_KEYS];
+        std::mem::replace(place, key) != key
+    }
+}
+
 /// The frames of a block.
 #[derive(Default)]
 struct Frames {
     plain: Vec<u8>,
-    keys: FxHashSet<u64>,
+    /// A few of them twice.
+    keys: Vec<u64>,
+    seen: SeenKeys,
     /// Those of the slot that is being placed.
     new_keys: Vec<u64>,
     filters: Vec<Vec<u8>>,
@@ -906,7 +935,9 @@ impl Frames {
             return false;
         }
         self.plain.extend_from_slice(slot);
-        self.keys.extend(self.new_keys.iter().copied());
+        let seen = &mut self.seen;
+        let new_keys = self.new_keys.iter().copied();
+        self.keys.extend(new_keys.filter(|key| seen.is_new(*key)));
         true
     }
 
@@ -926,6 +957,7 @@ impl Frames {
         self.filters.push(filter);
         self.plain.clear();
         self.keys.clear();
+        self.seen.0.fill(0);
         Ok(frame)
     }
 }
@@ -949,12 +981,12 @@ fn spell_id(id: Option<&str>, spelled: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Whether each value can be held; see `mend.rs` for those that cannot.
-fn are_values_plain(document: &[u8], values: &[Value]) -> bool {
+fn are_values_plain(document: &str, values: &[Value], has_numbered_characters: bool) -> bool {
     values.iter().all(|value| {
-        let bytes = &document[value.range.clone()];
+        let spelled = &document[value.range.clone()];
         match value.is_text {
-            true => memchr::memmem::find(bytes, br"\u").is_none() || text_of(bytes).is_some(),
-            false => bytes == b"null" || bare_of(bytes).is_some(),
+            true => !has_numbered_characters || text_in(spelled).is_some(),
+            false => spelled == "null" || bare_of(spelled.as_bytes()).is_some(),
         }
     })
 }
