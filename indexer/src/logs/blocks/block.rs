@@ -363,6 +363,14 @@ impl Block {
         self.slot_in_block(group.plan.first_slot as usize + slot)
     }
 
+    /// The texts that are the one value of a slot of a group.
+    pub fn ones(&self, group: &Group) -> impl Iterator<Item = u32> {
+        let own = group.plan.first_slot as usize..group.plan.packed_slot();
+        let slots = self.slots[own].iter();
+        let ones = slots.filter(|slot| **slot & ((1 << TAG_BITS) - 1) == TAG_ONE);
+        ones.map(|slot| slot >> TAG_BITS)
+    }
+
     /// Where the values of a group's packed slots are, and how many lines that is.
     pub fn packed_slot(&self, group: &Group) -> (Slot, usize) {
         let own = group.plan.first_slot as usize..group.plan.packed_slot();

@@ -898,7 +898,7 @@ impl Keys<'_> {
 /// Keys seen lately, so that most repeated ones are noticed at the cost of a look into the nearest cache.
 struct SeenKeys(Box<[u64; SEEN_KEYS]>);
 
-const SEEN_KEYS: usize = 8 * 1024;
+const SEEN_KEYS: usize = 32 * 1024;
 
 impl Default for SeenKeys {
     fn default() -> SeenKeys {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tantivy::DocId;
 
 use super::parts::{BlockSet, Part};
@@ -96,6 +96,35 @@ impl Need {
     }
 }
 
+/// Some of the texts of a segment.
+#[derive(Default)]
+struct TextSet {
+    bits: Vec<u64>,
+}
+
+impl TextSet {
+    fn new(texts: impl IntoIterator<Item = u32>) -> TextSet {
+        let mut bits = Vec::new();
+        for text in texts {
+            let word = text as usize / 64;
+            if bits.len() <= word {
+                bits.resize(word + 1, 0);
+            }
+            bits[word] |= 1 << (text % 64);
+        }
+        TextSet { bits }
+    }
+
+    fn contains(&self, text: u32) -> bool {
+        let word = self.bits.get(text as usize / 64);
+        word.is_some_and(|bits| bits & (1 << (text % 64)) != 0)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        (0..64 * self.bits.len() as u32).filter(|text| self.contains(*text))
+    }
+}
+
 /// A need, prepared to be looked for.
 struct Sought {
     need: Need,
@@ -104,8 +133,8 @@ struct Sought {
     key: Option<u64>,
     finder: Option<Finder>,
     /// The texts that have it.
-    texts: FxHashSet<u32>,
-    /// The blocks that may have one of these, as [`Texts::may_be_in`] tells them.
+    texts: TextSet,
+    /// The blocks that may have one of these, as [`Texts::blocks_of`] tells them.
     text_blocks: u64,
 }
 
@@ -137,22 +166,22 @@ impl Finder {
 }
 
 impl Sought {
-    fn new(need: &Need, texts: &Texts, block_count: usize) -> Sought {
+    fn new(need: &Need, texts: &Texts) -> Sought {
         let key = match need {
             Need::Word(word) => Some(bloom::hash(word.as_bytes())),
             Need::Beginning(word) => beginning_of(word).map(beginning_key),
             Need::Part(_) => None,
         };
         let with_need = match need {
-            Need::Word(word) => texts.with_word(word).iter().copied().collect(),
-            Need::Beginning(beginning) => texts.with_word_like(beginning, |_| true),
-            Need::Part(part) => texts.with_word_like("", |word| word.contains(&**part)),
+            Need::Word(word) => TextSet::new(texts.with_word(word).iter().copied()),
+            Need::Beginning(beginning) => TextSet::new(texts.with_word_like(beginning, |_| true)),
+            Need::Part(part) => {
+                TextSet::new(texts.with_word_like("", |word| word.contains(&**part)))
+            }
         };
         let mut text_blocks = 0;
-        for block in 0..block_count.min(64) {
-            if with_need.iter().any(|text| texts.may_be_in(*text, block)) {
-                text_blocks |= 1 << block;
-            }
+        for text in with_need.iter() {
+            text_blocks |= texts.blocks_of(text);
         }
         Sought {
             letters: letters_of(need.text()),
@@ -278,7 +307,7 @@ struct Scan {
     /// Bits of all needs.
     all_needs: u32,
     /// Templates, and values that are one text, that fit by their words.
-    fitting: FxHashSet<u32>,
+    fitting: TextSet,
     has_unclear_templates: bool,
     /// What is known of texts and of templates.
     known_ones: FxHashMap<(u32, u32), bool>,
@@ -288,6 +317,7 @@ struct Scan {
 
 /// One block at work.
 struct AtBlock<'b> {
+    number: usize,
     open: &'b OpenBlock,
     block: &'b Block,
     /// For each frame which needs its filter allows.
@@ -303,16 +333,18 @@ impl Scan {
         let file = segment.blocks().clone();
         let texts = file.texts().map_err(unreadable)?;
         let shapes = file.shapes().map_err(unreadable)?;
-        let block_count = file.places().len();
         let sought: Vec<Sought> = test
             .needs()
             .iter()
             .take(NEEDS_MAX)
-            .map(|need| Sought::new(need, texts, block_count))
+            .map(|need| Sought::new(need, texts))
             .collect();
         let fitting = match test.word_test() {
-            Some(words) => texts.with_word_like(words.beginning(), |word| words.fits_word(word)),
-            None => FxHashSet::default(),
+            Some(words) => {
+                let fits = |word: &str| words.fits_word(word);
+                TextSet::new(texts.with_word_like(words.beginning(), fits))
+            }
+            None => TextSet::default(),
         };
         Ok(Scan {
             leaves: Leaves::of(shapes, path),
@@ -407,13 +439,12 @@ impl Scan {
             let texts = self.file.texts().map_err(unreadable)?;
             let is_unclear =
                 self.has_unclear_templates && texts.unclear().binary_search(&template).is_ok();
-            if is_unclear || sought.texts.contains(&template) {
+            if is_unclear || sought.texts.contains(template) {
                 return Ok(true);
             }
         }
-        let mut slots = (0..group.plan.slot_count()).map(|slot| at.block.slot(group, slot));
-        Ok(!sought.texts.is_empty()
-            && slots.any(|slot| matches!(slot, Slot::One(text) if sought.texts.contains(&text))))
+        let is_in_block = sought.text_blocks & (1 << (at.number % 64)) != 0;
+        Ok(is_in_block && at.block.ones(group).any(|text| sought.texts.contains(text)))
     }
 
     /// Whether a value fits.
@@ -549,9 +580,9 @@ impl Scan {
     fn one_fits(&mut self, text: u32, leaf: &Leaf) -> tantivy::Result<bool> {
         let texts = self.file.texts().map_err(unreadable)?;
         if self.test.word_test().is_some() && self.leaves.path.is_none() {
-            return Ok(self.fitting.contains(&text));
+            return Ok(self.fitting.contains(text));
         }
-        let lacks = |sought: &Sought| !sought.texts.contains(&text);
+        let lacks = |sought: &Sought| !sought.texts.contains(text);
         if self.sought.iter().any(lacks) {
             return Ok(false);
         }
@@ -580,7 +611,7 @@ impl Scan {
         };
         let block = at.block;
         let is_by_word = self.test.word_test().is_some();
-        if is_by_word && self.fitting.contains(&template) {
+        if is_by_word && self.fitting.contains(template) {
             mark_all(block, group, set);
             return Ok(true);
         }
@@ -590,7 +621,7 @@ impl Scan {
         // What the template does not have must be in the variables.
         let mut missing = 0_u32;
         for (number, sought) in self.sought.iter().enumerate() {
-            missing |= u32::from(!sought.texts.contains(&template)) << number;
+            missing |= u32::from(!sought.texts.contains(template)) << number;
         }
         if is_unclear {
             missing = 0;
@@ -654,7 +685,7 @@ impl Scan {
             match in_frame(at.block, group, place) {
                 Slot::One(text) => {
                     for (number, sought) in self.sought.iter().enumerate() {
-                        found |= u32::from(sought.texts.contains(&text)) << number;
+                        found |= u32::from(sought.texts.contains(text)) << number;
                     }
                 }
                 Slot::Packed(_) => {}
@@ -695,7 +726,7 @@ impl Scan {
             let place = at.block.slot(group, slot);
             let (frame, letters) = match place {
                 Slot::One(text) => {
-                    if self.fitting.contains(&text) {
+                    if self.fitting.contains(text) {
                         mark_all(at.block, group, set);
                         return Ok(());
                     }
@@ -758,7 +789,7 @@ impl Scan {
         for slot in group.plan.variables() {
             let place = at.block.slot(group, slot);
             let (frame, letters) = match place {
-                Slot::One(text) if sought.texts.contains(&text) => return Ok(None),
+                Slot::One(text) if sought.texts.contains(text) => return Ok(None),
                 Slot::One(_) | Slot::Packed(_) => continue,
                 Slot::Framed(FramedSlot { frame, letters, .. }) => (frame, letters),
             };
@@ -828,6 +859,7 @@ impl Part for Scan {
         let file = self.file.clone();
         let open = OpenBlock::new(&file, number).map_err(unreadable)?;
         let at = AtBlock {
+            number,
             open: &open,
             block: open.block(),
             frames,
