@@ -57,7 +57,7 @@ pub fn check(data_dir: &Path, is_repairing: bool) -> Result<IndexReport, Error> 
 }
 
 fn check_shard(data_dir: &Path, id: &ShardId, is_repairing: bool) -> Result<CheckedShard, Error> {
-    let folder = filenames::shard_folder(data_dir, id);
+    let folder = filenames::counting_folder(data_dir, id);
     let mut checked = CheckedShard {
         name: id.name(),
         events: 0,
@@ -69,7 +69,7 @@ fn check_shard(data_dir: &Path, id: &ShardId, is_repairing: bool) -> Result<Chec
         Err(damage) => checked.damage = Some(damage),
     }
     if checked.damage.is_some() && is_repairing {
-        let target = filenames::damaged_folder(&folder);
+        let target = filenames::damaged_folder(&filenames::shard_folder(data_dir, id));
         std::fs::rename(&folder, &target).map_err(Error::io(&folder))?;
         checked.set_aside = target
             .file_name()

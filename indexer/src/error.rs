@@ -34,6 +34,12 @@ pub enum Error {
         /// The folder's new name.
         set_aside: String,
     },
+    /// A shard of an older format could not be converted at start; the log said why then. It is as it was.
+    #[error("shard {shard} is of an older format and waits to be converted at the next start")]
+    Unconverted {
+        /// The shard's name.
+        shard: String,
+    },
     /// The catalog cannot be read or written.
     #[error("catalog.db: {0}")]
     Catalog(#[from] rusqlite::Error),

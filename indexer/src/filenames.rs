@@ -25,6 +25,12 @@ const DELETED_SUFFIX: &str = ".deleted";
 /// What the folder of a shard that could not be opened is called.
 const DAMAGED_SUFFIX: &str = ".damaged";
 
+/// What the copy of a shard is called while the shard is converted to a newer format.
+const CONVERTING_SUFFIX: &str = ".converting";
+
+/// What a shard is called after its copy is whole and until the copy has its name.
+const REPLACED_SUFFIX: &str = ".replaced";
+
 /// The longest file name a file system takes.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -43,11 +49,31 @@ pub fn deleted_folder(shard_folder: &Path) -> PathBuf {
     with_suffix(shard_folder, DELETED_SUFFIX, 0)
 }
 
-/// Removes what deletions that a kill cut short have left.
+/// Where a shard is converted to a newer format; garbage at every start.
+pub fn converting_folder(shard_folder: &Path) -> PathBuf {
+    with_suffix(shard_folder, CONVERTING_SUFFIX, 0)
+}
+
+/// Where a shard of an older format is while its copy takes its name.
+pub fn replaced_folder(shard_folder: &Path) -> PathBuf {
+    with_suffix(shard_folder, REPLACED_SUFFIX, 0)
+}
+
+/// Where the state of a shard is that counts: its folder, unless a kill came while it was being replaced.
+pub fn counting_folder(data_dir: &Path, id: &ShardId) -> PathBuf {
+    let folder = shard_folder(data_dir, id);
+    let replaced = replaced_folder(&folder);
+    match !folder.exists() && replaced.exists() {
+        true => replaced,
+        false => folder,
+    }
+}
+
+/// Removes what deletions and conversions that a kill cut short have left.
 ///
 /// # Errors
 /// A folder cannot be listed or removed.
-pub fn remove_deleted(data_dir: &Path) -> std::io::Result<()> {
+pub fn remove_garbage(data_dir: &Path) -> std::io::Result<()> {
     for index_entry in std::fs::read_dir(data_dir.join(LOGS))? {
         let index_entry = index_entry?;
         if !index_entry.file_type()?.is_dir() {
@@ -55,11 +81,9 @@ pub fn remove_deleted(data_dir: &Path) -> std::io::Result<()> {
         }
         for day_entry in std::fs::read_dir(index_entry.path())? {
             let day_entry = day_entry?;
-            if day_entry
-                .file_name()
-                .to_string_lossy()
-                .ends_with(DELETED_SUFFIX)
-            {
+            let name = day_entry.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(DELETED_SUFFIX) || name.ends_with(CONVERTING_SUFFIX) {
                 std::fs::remove_dir_all(day_entry.path())?;
             }
         }
@@ -83,7 +107,7 @@ fn with_suffix(folder: &Path, suffix: &str, number: u32) -> PathBuf {
     }
 }
 
-/// All shards that have a folder.
+/// All shards that have a folder, be it one that is being replaced.
 ///
 /// # Errors
 /// The folders cannot be listed.
@@ -109,7 +133,10 @@ pub fn list_shards(data_dir: &Path) -> std::io::Result<Vec<ShardId>> {
         }
         for day_entry in std::fs::read_dir(index_entry.path())? {
             let day_name = day_entry?.file_name();
-            if let Some(day) = day_name.to_str().and_then(Day::parse) {
+            let day = day_name
+                .to_str()
+                .map(|name| name.strip_suffix(REPLACED_SUFFIX).unwrap_or(name));
+            if let Some(day) = day.and_then(Day::parse) {
                 shards.push(ShardId {
                     index: index.clone(),
                     day,
@@ -118,6 +145,7 @@ pub fn list_shards(data_dir: &Path) -> std::io::Result<Vec<ShardId>> {
         }
     }
     shards.sort();
+    shards.dedup();
     Ok(shards)
 }
 

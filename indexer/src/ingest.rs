@@ -15,10 +15,11 @@ use event::{Batch, Day, Ledger, Operation, Position, SourceCounts, Timestamp};
 use crate::catalog::{Catalog, SavedLedger};
 use crate::logs::ShardId;
 use crate::logs::blocks::BlockCache;
+use crate::logs::convert::{self, Converter};
 use crate::logs::directory::ShardDirectory;
 use crate::logs::event_id::EventIds;
 use crate::logs::log_index::{LogIndex, Slot};
-use crate::logs::shard::{Shard, WriterSettings, check_format};
+use crate::logs::shard::{Shard, WriterSettings, check_format, is_older};
 use crate::persister::Persister;
 use crate::retention::{ShardSize, shard_bytes};
 use crate::{Error, filenames};
@@ -116,6 +117,14 @@ impl Settings {
             late_window: Duration::from_secs(15 * 60),
         }
     }
+
+    fn writer(&self) -> WriterSettings {
+        WriterSettings {
+            threads: self.writer_threads,
+            memory_bytes_per_thread: (self.writer_memory_bytes / self.writer_threads)
+                .max(WRITER_THREAD_BYTES_MIN),
+        }
+    }
 }
 
 /// The only writer of log files.
@@ -205,14 +214,27 @@ impl Indexer {
         let ids = EventIds::new(catalog.directory_number()?);
         let cache = BlockCache::new(settings.cache_bytes);
         let log_index = LogIndex::new(&data_dir, ids.clone(), cache.clone());
-        for id in filenames::list_shards(&data_dir).map_err(Error::io(&logs))? {
-            let folder = filenames::shard_folder(&data_dir, &id);
+        let shards = filenames::list_shards(&data_dir).map_err(Error::io(&logs))?;
+        for id in &shards {
+            let folder = filenames::counting_folder(&data_dir, id);
             if let Ok(format) = std::fs::read_to_string(folder.join(filenames::SHARD_FORMAT)) {
                 check_format(&folder, &format)?;
             }
-            log_index.add_shard(&id);
         }
-        filenames::remove_deleted(&data_dir).map_err(Error::io(&logs))?;
+        for id in &shards {
+            let folder = filenames::shard_folder(&data_dir, id);
+            convert::restore(&folder).map_err(Error::io(&folder))?;
+        }
+        filenames::remove_garbage(&data_dir).map_err(Error::io(&logs))?;
+        let mut waiting = converter(&settings, &ids, &cache)
+            .convert_all()
+            .map_err(Error::io(&logs))?;
+        for id in &shards {
+            let slot = log_index.add_shard(id);
+            if let Some(reason) = waiting.remove(id) {
+                slot.set_waiting(&format!("it waits to be converted: {reason}"));
+            }
+        }
         let deleted = read_deleted(&catalog)?;
         let saved = catalog.saved_ledger()?;
         for (source, counts) in &saved.sources {
@@ -270,7 +292,7 @@ impl Indexer {
         let logs = data_dir.join(filenames::LOGS);
         let shards = filenames::list_shards(data_dir).map_err(Error::io(&logs))?;
         let persisted = shards.iter().map(|id| {
-            crate::logs::shard::persisted_position(&filenames::shard_folder(data_dir, id))
+            crate::logs::shard::persisted_position(&filenames::counting_folder(data_dir, id))
         });
         let highest = persisted.max().unwrap_or_default();
         Ok(highest.max(catalog.saved_ledger()?.position))
@@ -480,21 +502,16 @@ impl Indexer {
                 }
             }
             let slot = self.log_index.add_shard(id);
-            let writer_settings = WriterSettings {
-                threads: self.settings.writer_threads,
-                memory_bytes_per_thread: (self.settings.writer_memory_bytes
-                    / self.settings.writer_threads)
-                    .max(WRITER_THREAD_BYTES_MIN),
-            };
             let floor = self.deleted.get(id).copied().unwrap_or_default();
             let opened = slot.open_for_writing(|| {
+                converter(&self.settings, &self.ids, &self.cache).convert_for_writing(id)?;
                 Shard::open(
                     &self.settings.data_dir,
                     id,
                     &self.ids,
                     &self.cache,
                     floor,
-                    writer_settings,
+                    self.settings.writer(),
                 )
             });
             let shard = opened.map_err(|error| match error {
@@ -757,7 +774,10 @@ impl Indexer {
             Some(open) => open.shard.segment_count().is_ok_and(|count| count > 1),
             None => {
                 let folder = filenames::shard_folder(&self.settings.data_dir, id);
-                ShardDirectory::segments_on_disk(&folder).is_ok_and(|count| count > 1)
+                let has_several =
+                    ShardDirectory::segments_on_disk(&folder).is_ok_and(|count| count > 1);
+                // One that waits to be converted is no concern of sealing.
+                has_several && !is_older(&folder)
             }
         };
         let mut shards = self.log_index.shard_ids().into_iter();
@@ -926,10 +946,26 @@ fn note_largest(largest: &mut Option<(u64, ShardId)>, bytes: u64, id: &ShardId) 
     }
 }
 
+fn converter<'a>(
+    settings: &'a Settings,
+    ids: &'a EventIds,
+    cache: &'a BlockCache,
+) -> Converter<'a> {
+    Converter {
+        data_dir: &settings.data_dir,
+        ids,
+        cache,
+        writer_settings: settings.writer(),
+        free_bytes,
+        disk_works,
+        #[cfg(test)]
+        poison: None,
+    }
+}
+
 /// Whether a failed write was not the disk's fault: there is plenty of room, and a file can be written and synced.
 fn disk_works(data_dir: &Path) -> bool {
-    let has_room = rustix::fs::statvfs(data_dir)
-        .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= DISK_ROOM_BYTES);
+    let has_room = free_bytes(data_dir).is_some_and(|free| free >= DISK_ROOM_BYTES);
     let probe = data_dir.join(DISK_PROBE);
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::File::create(&probe)?;
@@ -938,6 +974,11 @@ fn disk_works(data_dir: &Path) -> bool {
         std::fs::remove_file(&probe)
     };
     has_room && write().is_ok()
+}
+
+fn free_bytes(data_dir: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(data_dir).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// The deletions that the catalog remembers.

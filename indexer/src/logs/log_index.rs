@@ -72,6 +72,8 @@ impl View {
 struct SlotState {
     searched_at: Option<Instant>,
     has_invisible: bool,
+    /// Why the shard cannot be read until the next start, or the next event that belongs there.
+    waiting: Option<String>,
     /// The shard was deleted; set under the lock of `view`, so that nobody opens its folder again through this slot.
     is_gone: bool,
 }
@@ -287,21 +289,22 @@ impl LogIndex {
     /// The newest view of a shard; `None` when it was deleted.
     fn view(&self, id: &ShardId, slot: &Slot) -> Result<Option<ShardReader>, ReadError> {
         let mut view = slot.view.lock().expect("no holder of this lock panics");
-        if slot
-            .state
-            .lock()
-            .expect("no holder of this lock panics")
-            .is_gone
-        {
-            return Ok(None);
-        }
-        if let Some(view) = &*view {
-            return Ok(Some(view.reader.clone()));
-        }
         let error = |message: String| ReadError {
             shard: id.name(),
             message,
         };
+        {
+            let state = slot.state.lock().expect("no holder of this lock panics");
+            if state.is_gone {
+                return Ok(None);
+            }
+            if let Some(reason) = &state.waiting {
+                return Err(error(reason.clone()));
+            }
+        }
+        if let Some(view) = &*view {
+            return Ok(Some(view.reader.clone()));
+        }
         let files = ShardFiles::open(&self.inner.data_dir, id, &self.inner.ids, &self.inner.cache)
             .map_err(|cause| error(cause.to_string()))?;
         let reader = files.view().map_err(|cause| error(cause.to_string()))?;
@@ -446,6 +449,12 @@ impl Slot {
             .has_invisible = has_invisible;
     }
 
+    /// Lets searches know why the shard cannot be read.
+    pub(crate) fn set_waiting(&self, reason: &str) {
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        state.waiting = Some(reason.to_owned());
+    }
+
     /// Opens the shard's writing side while no search opens the reading side: there is one owner of the folder.
     pub(crate) fn open_for_writing(
         &self,
@@ -457,6 +466,8 @@ impl Slot {
             Error::io(Path::new("shard"))(std::io::Error::other(error.to_string()))
         })?;
         *view = Some(View::new(reader, shard.files().clone()));
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        state.waiting = None;
         Ok(shard)
     }
 

@@ -5,6 +5,7 @@
 pub(crate) mod blocks;
 mod bloom;
 mod columns;
+pub(crate) mod convert;
 pub(crate) mod directory;
 mod document;
 pub(crate) mod event_id;

@@ -20,6 +20,7 @@ use tantivy::schema::Term;
 use tantivy::{Index, IndexBuilder, IndexReader, IndexWriter, ReloadPolicy};
 
 use super::blocks::BlockCache;
+use super::convert;
 use super::directory::ShardDirectory;
 use super::document::LogDocument;
 use super::event_id::EventIds;
@@ -120,17 +121,29 @@ impl ShardFiles {
     /// Opens a shard's folder, making it when it is missing.
     ///
     /// # Errors
-    /// The format is newer than ours; the files are damaged or cannot be read.
+    /// The format is not ours; the files are damaged or cannot be read.
     pub fn open(
         data_dir: &Path,
         id: &ShardId,
         ids: &EventIds,
         cache: &BlockCache,
     ) -> Result<ShardFiles, Error> {
-        let path = filenames::shard_folder(data_dir, id);
-        make_folder(&path)?;
+        ShardFiles::open_folder(&filenames::shard_folder(data_dir, id), id, ids, cache)
+    }
+
+    /// Opens the files of a shard in a folder, making it when it is missing.
+    ///
+    /// # Errors
+    /// As [`ShardFiles::open`].
+    pub fn open_folder(
+        path: &Path,
+        id: &ShardId,
+        ids: &EventIds,
+        cache: &BlockCache,
+    ) -> Result<ShardFiles, Error> {
+        make_folder(path, id)?;
         let open = || -> tantivy::Result<ShardFiles> {
-            let directory = ShardDirectory::open(&path)?;
+            let directory = ShardDirectory::open(path)?;
             let is_sealing = Arc::default();
             let index = IndexBuilder::new()
                 .schema(schema::schema())
@@ -160,11 +173,43 @@ impl ShardFiles {
         };
         open().map_err(|error| {
             if is_damage(&error) {
-                set_aside(&path, id, &error.to_string())
+                set_aside(path, id, &error.to_string())
             } else {
-                Error::io(&path)(std::io::Error::other(error.to_string()))
+                Error::io(path)(std::io::Error::other(error.to_string()))
             }
         })
+    }
+
+    /// The fields of its events.
+    pub fn fields(&self) -> Fields {
+        self.fields
+    }
+
+    /// Where its files are, and are made durable.
+    pub fn directory(&self) -> &ShardDirectory {
+        &self.directory
+    }
+
+    /// A writer for all the events that are to come. There is one writer of a folder at a time.
+    ///
+    /// # Errors
+    /// Its threads cannot be started.
+    pub fn writer(&self, settings: WriterSettings) -> tantivy::Result<IndexWriter<LogDocument>> {
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(settings.threads)
+            .memory_budget_per_thread(settings.memory_bytes_per_thread)
+            .build();
+        self.index.writer_with_options(options)
+    }
+
+    /// A writer for a few events.
+    fn visiting_writer(&self) -> tantivy::Result<IndexWriter<LogDocument>> {
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(1)
+            .num_merge_threads(1)
+            .memory_budget_per_thread(VISITING_WRITER_BYTES)
+            .build();
+        self.index.writer_with_options(options)
     }
 
     /// The newest visible state.
@@ -530,19 +575,10 @@ impl Shard {
         if self.writer.is_none() {
             // There is one writer of a folder at a time.
             self.wait_for_leaving();
-            let settings = self.writer_settings;
-            let options = match self.keeps_writer {
-                true => IndexWriterOptions::builder()
-                    .num_worker_threads(settings.threads)
-                    .memory_budget_per_thread(settings.memory_bytes_per_thread)
-                    .build(),
-                false => IndexWriterOptions::builder()
-                    .num_worker_threads(1)
-                    .num_merge_threads(1)
-                    .memory_budget_per_thread(VISITING_WRITER_BYTES)
-                    .build(),
-            };
-            self.writer = Some(self.files.index.writer_with_options(options)?);
+            self.writer = Some(match self.keeps_writer {
+                true => self.files.writer(self.writer_settings)?,
+                false => self.files.visiting_writer()?,
+            });
         }
         Ok(self.writer.as_mut().expect("made just above"))
     }
@@ -594,10 +630,18 @@ fn position_in(payload: Option<&str>) -> Position {
 }
 
 /// Makes the folder durably, with its format version in it.
-fn make_folder(path: &Path) -> Result<(), Error> {
+fn make_folder(path: &Path, id: &ShardId) -> Result<(), Error> {
     let format_path = path.join(filenames::SHARD_FORMAT);
+    // A new shard must not be begun where one was being replaced by its conversion.
+    convert::restore(path).map_err(Error::io(path))?;
     match std::fs::read_to_string(&format_path) {
-        Ok(text) => return check_format(path, &text),
+        Ok(text) => {
+            check_format(path, &text)?;
+            return match is_older(path) {
+                true => Err(Error::Unconverted { shard: id.name() }),
+                false => Ok(()),
+            };
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(Error::io(&format_path)(error)),
     }
@@ -646,7 +690,7 @@ pub fn verify_shard(folder: &Path) -> Result<u64, String> {
     verify().map_err(|error| error.to_string())?
 }
 
-/// Refuses a shard of a newer format.
+/// Refuses a shard of a newer format than ours.
 ///
 /// # Errors
 /// `Error::NewerFormat`.
@@ -662,8 +706,15 @@ pub fn check_format(path: &Path, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a shard is of an older format than this build writes.
+pub fn is_older(folder: &Path) -> bool {
+    let format = std::fs::read_to_string(folder.join(filenames::SHARD_FORMAT));
+    let found = format.ok().and_then(|text| text.trim().parse::<u32>().ok());
+    found.is_some_and(|found| found < FORMAT_VERSION)
+}
+
 /// Whether a shard's files are wrong, rather than out of reach for the moment.
-fn is_damage(error: &tantivy::TantivyError) -> bool {
+pub fn is_damage(error: &tantivy::TantivyError) -> bool {
     use std::io::ErrorKind;
     use tantivy::TantivyError;
     use tantivy::directory::error::OpenReadError;
@@ -680,7 +731,8 @@ fn is_damage(error: &tantivy::TantivyError) -> bool {
     }
 }
 
-fn set_aside(path: &Path, id: &ShardId, message: &str) -> Error {
+/// Sets a damaged shard aside; answers what there is to say about that.
+pub fn set_aside(path: &Path, id: &ShardId, message: &str) -> Error {
     let target: PathBuf = filenames::damaged_folder(path);
     match std::fs::rename(path, &target) {
         Ok(()) => Error::Damaged {
