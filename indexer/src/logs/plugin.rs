@@ -34,8 +34,8 @@ const SEALING_NICENESS: i32 = 10;
 
 impl EventsPlugin {
     /// What is read for merges is cached in `cache`; while `is_sealing`, merges make what a day that is over shall be.
-    pub fn new(cache: BlockCache, is_sealing: Arc<AtomicBool>) -> Arc<dyn SegmentPlugin> {
-        Arc::new(EventsPlugin { cache, is_sealing })
+    pub fn new(cache: BlockCache, is_sealing: Arc<AtomicBool>) -> EventsPlugin {
+        EventsPlugin { cache, is_sealing }
     }
 }
 

@@ -148,7 +148,10 @@ impl ShardFiles {
             let index = IndexBuilder::new()
                 .schema(schema::schema())
                 .settings(schema::index_settings())
-                .register_plugin(EventsPlugin::new(cache.clone(), Arc::clone(&is_sealing)))
+                .register_plugin(Arc::new(EventsPlugin::new(
+                    cache.clone(),
+                    Arc::clone(&is_sealing),
+                )))
                 .open_or_create(directory.clone())?;
             let reader = index
                 .reader_builder()

@@ -166,6 +166,9 @@ impl SlotBuilder {
     }
 }
 
+/// The first place in bytes where something wanted is.
+pub type Find<'f> = dyn Fn(&[u8]) -> Option<usize> + 'f;
+
 /// The values of a slot that was read.
 #[derive(Clone, Copy)]
 pub struct SlotValues<'a> {
@@ -245,7 +248,7 @@ impl<'a> SlotValues<'a> {
     /// value has something that each of them has; without it every value is asked.
     pub fn rows_where(
         &self,
-        finder: Option<&dyn Fn(&[u8]) -> Option<usize>>,
+        finder: Option<&Find>,
         fits: &mut dyn FnMut(&[u8]) -> bool,
         found: &mut dyn FnMut(usize),
     ) -> Result<(), BlockError> {

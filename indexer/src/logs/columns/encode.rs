@@ -91,16 +91,6 @@ impl Numbers {
         }
         self.push_float(number, memory_bytes);
     }
-
-    /// What it has allocated.
-    pub fn memory_bytes(&self) -> usize {
-        let capacity = match self {
-            Numbers::Integers(numbers) => numbers.capacity(),
-            Numbers::Unsigned(numbers) => numbers.capacity(),
-            Numbers::Floats(numbers) => numbers.capacity(),
-        };
-        capacity * size_of::<u64>()
-    }
 }
 
 /// Encodes numbers; gives their kind and the decimals of its entry.

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use tantivy::DateTime;
-use tantivy::columnar::column_index::Set;
 use tantivy::columnar::{
     Column, ColumnIndex, ColumnarReader, MergeRowOrder, RowAddr, ShuffleMergeOrder,
     StackMergeOrder, merge_columnar,

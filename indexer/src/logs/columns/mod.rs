@@ -34,7 +34,7 @@ mod reader;
 mod text_set;
 mod writer;
 
-pub use file::{ColumnKind, OpenError, PathSummary};
+pub use file::{ColumnKind, PathSummary};
 pub use merge::{MergeInput, merge};
 pub use reader::ColumnsFile;
 pub use writer::{ColumnsWriter, PathNumber};
@@ -230,7 +230,7 @@ mod tests {
         bytes
     }
 
-    fn open(bytes: Vec<u8>) -> Result<ColumnsFile, OpenError> {
+    fn open(bytes: Vec<u8>) -> Result<ColumnsFile, super::file::OpenError> {
         ColumnsFile::open(FileSlice::from(bytes))
     }
 

@@ -49,7 +49,7 @@ impl BlockSet {
     pub(super) fn insert_all(&mut self) {
         let count = (self.end - self.first) as usize;
         self.bits.fill(u64::MAX);
-        if count % 64 != 0
+        if !count.is_multiple_of(64)
             && let Some(last) = self.bits.last_mut()
         {
             *last = (1 << (count % 64)) - 1;

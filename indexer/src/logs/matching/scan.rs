@@ -140,7 +140,7 @@ struct Sought {
 
 /// Finds a need's text, whatever its case.
 enum Finder {
-    Bytes(memchr::memmem::Finder<'static>),
+    Bytes(Box<memchr::memmem::Finder<'static>>),
     AnyCase(regex::bytes::Regex),
 }
 
@@ -151,7 +151,7 @@ impl Finder {
         }
         if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
             let finder = memchr::memmem::Finder::new(text.as_bytes()).into_owned();
-            return Some(Finder::Bytes(finder));
+            return Some(Finder::Bytes(Box::new(finder)));
         }
         let regex = format!("(?i-u:{})", regex::escape(text));
         regex::bytes::Regex::new(&regex).ok().map(Finder::AnyCase)

@@ -158,9 +158,9 @@ pub(super) fn contains(text: &str, wanted: &[String]) -> bool {
     let Some((first, rest)) = wanted.split_first() else {
         return false;
     };
-    let mut ranges = word_ranges(text);
+    let ranges = word_ranges(text);
     // A phrase rarely begins twice, so beginning anew at each possible start costs little.
-    while let Some(range) = ranges.next() {
+    for range in ranges {
         if !fits(&range, first) {
             continue;
         }
