@@ -5,6 +5,7 @@
 
 mod action;
 mod document;
+mod plain;
 mod reply;
 mod request;
 

@@ -255,7 +255,8 @@ impl<W: Write> BlocksWriter<W> {
 
     /// About how much memory it holds, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        2 * self.document_bytes
+        // Keys are not kept, but vectors grow by doubling.
+        self.document_bytes * 3 / 2
             + 4 * self.document_groups.len()
             + self.texts.memory_bytes()
             + 2 * self.shapes.bytes
