@@ -165,7 +165,11 @@ impl Matcher {
                 _ => {}
             }
         }
-        scan::in_field(work, path, self.clone(), &mut parts)?;
+        // Where only full texts lie in slots, there is nothing for a pattern that takes none.
+        let summary = work.segment.path(path);
+        if self.takes_full_texts || summary.is_some_and(|summary| summary.is_too_distinct) {
+            scan::in_field(work, path, self.clone(), &mut parts)?;
+        }
         Ok(parts)
     }
 

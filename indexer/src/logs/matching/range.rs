@@ -50,8 +50,11 @@ impl Range {
             text_bound(self.lower.as_ref()),
             text_bound(self.upper.as_ref()),
         ) {
-            let between = TextBetween { lower, upper };
-            scan::in_field(work, path, Arc::new(between), &mut parts)?;
+            let summary = work.segment.path(path);
+            if summary.is_some_and(|summary| summary.is_too_distinct) {
+                let between = TextBetween { lower, upper };
+                scan::in_field(work, path, Arc::new(between), &mut parts)?;
+            }
         }
         Ok(parts)
     }
