@@ -15,6 +15,7 @@ use event::{Append, Refresh, Timestamp};
 use indexer::logs::LogIndex;
 use indexer::{Catalog, Indexer, Retention};
 use journal::{Journal, Local};
+use query::daybook::ApiState;
 use query::elastic::search::{self, SearchLimits, SearchService};
 use query::elastic::state::{ElasticSettings, ElasticState};
 use query::logs::execute::Executor;
@@ -122,14 +123,12 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
     let logs = IndexedLogs::new(log_index.clone(), context.directory.path(), errands)
         .on_deletion(move |shard| intake_of_deleted.forget_shard(&shard.index, shard.day));
     let state = elastic_state(context, logs, &storage.catalog, Arc::clone(&refresh))?;
+    let search = search_parts(context, log_index.clone(), state.clone());
     let elasticsearch =
         elastic_bulk::routes(bulk_settings(context.settings), push.clone(), refresh)
             .merge(query::elastic::metadata_routes(&state))
-            .merge(search::routes(search_service(
-                context,
-                log_index.clone(),
-                state,
-            )));
+            .merge(search::routes(search.service()));
+    parts.routes.own = query::daybook::routes(search.api());
     parts.routes.elasticsearch = query::elastic::envelope::layer(elasticsearch);
     let otlp = Otlp::new(otlp_settings(context.settings), push);
     parts.routes.otlp_http = otlp.http_routes();
@@ -247,24 +246,46 @@ fn elastic_state(
     ))
 }
 
-fn search_service(
-    context: &Context<'_>,
-    log_index: LogIndex,
+/// What everything that searches shares: the threads, and what names mean.
+struct SearchParts {
+    executor: Executor,
     state: ElasticState,
-) -> SearchService {
+    limits: SearchLimits,
+}
+
+fn search_parts(context: &Context<'_>, log_index: LogIndex, state: ElasticState) -> SearchParts {
     let limits = &context.settings.limits;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let search_limits = SearchLimits {
-        time: limits.query_time,
-        memory_bytes_max: limits.memory.0 / SEARCH_MEMORY_SHARE,
-    };
-    let executor = Executor::new(Arc::new(log_index), threads);
-    SearchService::new(
-        executor,
-        Arc::new(move || state.names()),
-        Arc::new(Timestamp::now),
-        search_limits,
-    )
+    SearchParts {
+        executor: Executor::new(Arc::new(log_index), threads),
+        state,
+        limits: SearchLimits {
+            time: limits.query_time,
+            memory_bytes_max: limits.memory.0 / SEARCH_MEMORY_SHARE,
+        },
+    }
+}
+
+impl SearchParts {
+    fn service(&self) -> SearchService {
+        let state = self.state.clone();
+        SearchService::new(
+            self.executor.clone(),
+            Arc::new(move || state.names()),
+            Arc::new(Timestamp::now),
+            self.limits,
+        )
+    }
+
+    fn api(&self) -> ApiState {
+        let state = self.state.clone();
+        ApiState::new(
+            self.executor.clone(),
+            Arc::new(move || state.names()),
+            Arc::new(Timestamp::now),
+            self.limits,
+        )
+    }
 }
 
 /// The retention rules as the indexer has them.

@@ -177,6 +177,7 @@ fn router_of(service: Service, status: &Status, parts: &PartRoutes) -> Router {
     match service {
         Service::Http => status
             .router()
+            .merge(parts.own.clone())
             .merge(parts.elasticsearch.clone())
             .merge(parts.otlp_http.clone()),
         Service::Elasticsearch => parts.elasticsearch.clone(),

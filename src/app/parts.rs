@@ -51,6 +51,8 @@ type Reload = Box<dyn Fn(&Settings) + Send + Sync>;
 pub struct PartRoutes {
     /// The Elasticsearch dialect, reads and writes.
     pub elasticsearch: Router,
+    /// Our own API over the logs.
+    pub own: Router,
     /// OTLP over HTTP.
     pub otlp_http: Router,
     /// OTLP over gRPC.

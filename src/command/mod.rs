@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod config;
+pub mod patterns;
+mod running_server;
 pub mod search;
 pub mod serve;
 
@@ -30,6 +32,8 @@ enum Command {
     Config(config::Command),
     /// Search a running server.
     Search(search::Arguments),
+    /// Show the patterns of a running server's messages: what they are, how often, what is new.
+    Patterns(patterns::Arguments),
     /// Verify a data directory while no server runs on it.
     Check(check::Arguments),
 }
@@ -52,6 +56,7 @@ impl Cli {
             Command::Serve(arguments) => serve::run(arguments),
             Command::Config(command) => config::run(command),
             Command::Search(arguments) => search::run(arguments),
+            Command::Patterns(arguments) => patterns::run(arguments),
             Command::Check(arguments) => check::run(arguments),
         };
         match done {

@@ -20,9 +20,11 @@ mod reader;
 mod schema;
 mod segment;
 pub(crate) mod shard;
+mod templates;
 mod words;
 
 pub use event_id::EventIds;
 pub use leaf::{Field, Leaf, Pattern, Scalar};
 pub use log_index::{LogIndex, Progress, Snapshot};
 pub use reader::{FieldKinds, Hit, Interrupt, ReadError, ShardId, ShardReader, ValueColumn};
+pub use templates::{SegmentTemplates, TemplateBlock, TemplateId, VARIABLE};

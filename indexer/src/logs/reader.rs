@@ -14,6 +14,7 @@ use super::Leaf;
 use super::event_id::EventIds;
 use super::matching::LeafQuery;
 use super::segment::Segment;
+use super::templates::SegmentTemplates;
 use super::words;
 
 /// Which shard: one UTC day of one index.
@@ -254,6 +255,14 @@ impl ShardReader {
     /// The journal position of each document of a segment; every document has exactly one.
     pub fn positions(&self, segment: usize) -> &Column<u64> {
         self.contents.segments[segment].positions()
+    }
+
+    /// The templates of a segment's messages.
+    ///
+    /// # Errors
+    /// The shard's files cannot be read.
+    pub fn templates(&self, segment: usize) -> Result<SegmentTemplates, ReadError> {
+        SegmentTemplates::new(self.name(), &self.contents.segments[segment])
     }
 
     /// Reads one event back. Dearer than a column: decompresses some frames of 128 KiB, the last ones are kept.

@@ -22,6 +22,11 @@ impl Params {
         }
     }
 
+    /// The names of all parameters.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+
     /// The value of a parameter; of `?pretty` it is empty.
     pub fn text(&self, name: &str) -> Option<&str> {
         let mut pairs = self.0.iter().rev();

@@ -3,4 +3,5 @@
 pub mod aggregate;
 pub mod execute;
 pub mod filter;
+pub mod patterns;
 pub mod plan;

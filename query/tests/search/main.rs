@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod patterns;
 mod store;
 
 use http::Method;

@@ -10,6 +10,7 @@ use event::{Batch, Event, IndexName, Ledger, Operation, Position, Timestamp};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use indexer::{Catalog, Indexer, Settings};
+use query::daybook::{self, ApiState};
 use query::elastic::envelope;
 use query::elastic::search::{SearchLimits, SearchService, routes};
 use query::elastic::target::Names;
@@ -109,9 +110,10 @@ impl Store {
         let shards = Arc::clone(executor.shards());
         let names = Arc::new(move || Names::new(shards.shard_ids()));
         let clock = Arc::new(|| time(NOW));
+        let api = ApiState::new(executor.clone(), names.clone(), clock.clone(), limits);
         let service = SearchService::new(executor, names, clock, limits);
         Server {
-            router: envelope::layer(routes(service)),
+            router: envelope::layer(routes(service)).merge(daybook::routes(api)),
             store: self,
         }
     }
@@ -158,6 +160,10 @@ impl Server {
 
     pub fn delete(&mut self, index: &str, id: &str, at: &str) {
         self.store.delete(index, id, at);
+    }
+
+    pub async fn get(&mut self, uri: &str) -> (StatusCode, Value) {
+        self.ask(Method::GET, uri, "").await
     }
 
     pub async fn search(&mut self, target: &str, body: Value) -> Value {

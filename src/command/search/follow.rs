@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Hit, Server};
+use super::{Hit, Search};
 
 /// The pause between two questions.
 const POLL: Duration = Duration::from_secs(1);
@@ -29,10 +29,10 @@ pub struct Follow {
 
 impl Follow {
     /// Begins behind what is stored now.
-    pub async fn start(server: &Server) -> anyhow::Result<Follow> {
+    pub async fn start(search: &Search) -> anyhow::Result<Follow> {
         let newest =
             json!({ "size": 1, "sort": [{ "_doc": { "order": "desc" } }], "_source": false });
-        let hits = server.search(&newest).await?;
+        let hits = search.ask(&newest).await?;
         Ok(Follow::behind(hits.first().map_or(0, |hit| hit.position)))
     }
 
@@ -49,17 +49,17 @@ impl Follow {
     }
 
     /// Waits, then answers what is new, in the order of arrival.
-    pub async fn next(&mut self, server: &Server) -> anyhow::Result<Vec<Hit>> {
+    pub async fn next(&mut self, search: &Search) -> anyhow::Result<Vec<Hit>> {
         tokio::time::sleep(POLL).await;
         let mut after = self.oldest_mark();
         let mut found = Vec::new();
         loop {
-            let hits = server
-                .search(&json!({
+            let hits = search
+                .ask(&json!({
                     "size": PAGE,
                     "sort": [{ "_doc": { "order": "asc" } }],
                     "search_after": [after],
-                    "query": { "bool": { "filter": [server.question()] } },
+                    "query": { "bool": { "filter": [search.question()] } },
                 }))
                 .await?;
             let is_last_page = hits.len() < PAGE;

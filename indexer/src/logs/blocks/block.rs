@@ -358,6 +358,12 @@ impl Block {
         Some((group, row))
     }
 
+    /// The place of a document's group among [`Block::groups`]; `document` is one of the block.
+    #[inline]
+    pub fn group_number_of(&self, document: u32) -> usize {
+        usize::from(self.group_of[document as usize])
+    }
+
     /// Where a logical slot of a group is.
     pub fn slot(&self, group: &Group, slot: usize) -> Slot {
         self.slot_in_block(group.plan.first_slot as usize + slot)

@@ -28,7 +28,7 @@ pub(super) fn parse_calendar(text: &str) -> Option<CalendarUnit> {
 /// A length in milliseconds: numbers with units, one after the other; a plain number is milliseconds.
 ///
 /// `1m0s` and `1h30m` are Go durations, which dashboards put where Elasticsearch has one number and one unit.
-pub(super) fn parse_millis(text: &str) -> Option<i64> {
+pub(crate) fn parse_millis(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.trim().split_at_checked(1) {
         Some(("-", rest)) => (-1.0, rest),
         Some(("+", rest)) => (1.0, rest),

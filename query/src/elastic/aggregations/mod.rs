@@ -8,7 +8,7 @@
 
 mod body;
 mod buckets;
-mod interval;
+pub(crate) mod interval;
 mod metrics;
 mod number;
 mod pipelines;

@@ -28,8 +28,7 @@ use super::error::ElasticError;
 use super::params::Params;
 use super::target::{Names, Resolved, TargetOptions};
 use crate::limits::{Budget, Stop};
-use crate::logs::execute::{Answer, Executor, SearchError, SearchTarget};
-use crate::logs::filter::TimeRange;
+use crate::logs::execute::{Answer, Executor, SearchError};
 use crate::logs::plan::{Count, Plan};
 use request::{RequestContext, SearchRequest, parse_body, parse_query};
 
@@ -284,7 +283,7 @@ impl SearchService {
         let budget = Budget::new(time, self.limits.memory_bytes_max);
         let found = self
             .executor
-            .search(search_target(resolved), Arc::new(plan), budget)
+            .search(resolved.search_target(), Arc::new(plan), budget)
             .await;
         found.map_err(|error| match error {
             SearchError::Aggregate(error) => error.into(),
@@ -311,17 +310,6 @@ async fn blocking<T: Send + 'static>(
 
 fn ended(error: tokio::task::JoinError) -> ElasticError {
     ElasticError::internal(format!("a search ended early: {error}"))
-}
-
-fn search_target(resolved: &Resolved) -> SearchTarget {
-    let parts = resolved.targets.iter().map(|target| {
-        let range = match target.time_slice {
-            Some(slice) => TimeRange::until(slice.start, slice.end),
-            None => TimeRange::ALL,
-        };
-        (target.shard.clone(), range)
-    });
-    SearchTarget(parts.collect())
 }
 
 fn index_names(resolved: &Resolved) -> Vec<String> {

@@ -18,6 +18,8 @@ use indexer::logs::ShardId;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::error::{Cause, ElasticError};
+use crate::logs::execute::SearchTarget;
+use crate::logs::filter::TimeRange;
 pub(super) use pattern::Pattern;
 use period::{ALL_HOURS, Period};
 
@@ -134,6 +136,18 @@ impl Resolved {
         let mut shards: Vec<ShardId> = self.targets.iter().map(|t| t.shard.clone()).collect();
         shards.dedup();
         shards
+    }
+
+    /// What a search looks through.
+    pub fn search_target(&self) -> SearchTarget {
+        let parts = self.targets.iter().map(|target| {
+            let range = match target.time_slice {
+                Some(slice) => TimeRange::until(slice.start, slice.end),
+                None => TimeRange::ALL,
+            };
+            (target.shard.clone(), range)
+        });
+        SearchTarget(parts.collect())
     }
 }
 

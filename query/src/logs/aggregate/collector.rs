@@ -9,7 +9,7 @@ use crate::logs::filter::Filter;
 use super::partial::{Partial, PartialAggregation};
 use super::{AggregateError, Aggregation, Aggregations, DEPTH_MAX, Kind, Ordinal};
 use super::{composite, date_histogram, distinct, filters, geo, global, histogram, moments};
-use super::{quantiles, range, terms, top};
+use super::{patterns, quantiles, range, terms, top};
 
 /// How many documents are handled at once: enough to make calls cheap, few enough to stay in the cache.
 pub(super) const BLOCK_DOCS: usize = 1024;
@@ -201,6 +201,7 @@ fn open(
         Kind::Composite(request) => composite::open(request, children, segment)?,
         Kind::GeoGrid(request) => geo::open_grid(request, children, segment)?,
         Kind::GeoPoints(request) => geo::open_points(request, segment)?,
+        Kind::Patterns(request) => patterns::open(request, segment)?,
         Kind::Moments { source, .. } => moments::open(source, segment)?,
         Kind::Rate {
             source: Some(source),

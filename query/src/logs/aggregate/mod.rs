@@ -22,6 +22,7 @@ mod moments;
 mod moving;
 mod order;
 mod partial;
+mod patterns;
 pub mod pipeline;
 mod quantiles;
 mod range;
@@ -52,6 +53,7 @@ pub use moments::{Moment, Moments};
 pub use moving::MovingFunction;
 pub use order::{Order, OrderBy};
 pub use partial::Partial;
+pub use patterns::{FoundPattern, FoundPatterns, MessagePlace, PatternKey, Patterns};
 pub use pipeline::Pipeline;
 pub use quantiles::Quantiles;
 pub use range::{NumberRange, Ranges};
@@ -146,6 +148,8 @@ pub enum Kind {
     TopHits(TopHits),
     /// The corners and the middle of points on the map.
     GeoPoints(GeoPoints),
+    /// The patterns of messages.
+    Patterns(Patterns),
     /// Something computed from the results of other aggregations.
     Pipeline(Pipeline),
 }
@@ -276,6 +280,7 @@ impl Aggregations {
                 | Kind::Global
                 | Kind::GeoGrid(_)
                 | Kind::GeoPoints(_)
+                | Kind::Patterns(_)
                 | Kind::Pipeline(_) => {}
             }
             aggregation.children.wanted_fields(wanted);

@@ -8,6 +8,7 @@ use super::distinct::Distinct;
 use super::geo::GeoExtent;
 use super::key::Key;
 use super::moments::Moments;
+use super::patterns::FoundPatterns;
 use super::quantiles::Quantiles;
 use super::reduce;
 use super::results::{Results, TopEntry};
@@ -54,6 +55,7 @@ pub(super) enum PartialAggregation {
     Quantiles(Box<Quantiles>),
     Top(PartialTop),
     Geo(GeoExtent),
+    Patterns(Box<FoundPatterns>),
 }
 
 impl PartialAggregation {
@@ -69,6 +71,7 @@ impl PartialAggregation {
             (P::Quantiles(mine), P::Quantiles(theirs)) => mine.merge(*theirs),
             (P::Top(mine), P::Top(theirs)) => mine.merge(theirs),
             (P::Geo(mine), P::Geo(theirs)) => mine.merge(&theirs),
+            (P::Patterns(mine), P::Patterns(theirs)) => mine.merge(*theirs),
             (_, _) => debug_assert!(false, "partials of different aggregations"),
         }
     }

@@ -156,6 +156,7 @@ fn metric(
             count: top.count,
         },
         Some(PartialAggregation::Geo(extent)) => AggregationResult::Geo(extent.finish()),
+        Some(PartialAggregation::Patterns(found)) => AggregationResult::Patterns(found),
         Some(PartialAggregation::Buckets(_)) | None => empty_metric(kind),
     };
     match kind {
@@ -176,6 +177,7 @@ fn empty_metric(kind: &Kind) -> AggregationResult {
             count: 0,
         },
         Kind::GeoPoints(_) => AggregationResult::Geo(None),
+        Kind::Patterns(_) => AggregationResult::Patterns(Box::default()),
         Kind::ValueCount { .. } | Kind::Cardinality { .. } | Kind::Rate { source: None, .. } => {
             AggregationResult::Count(0)
         }

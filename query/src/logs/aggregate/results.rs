@@ -7,6 +7,7 @@ use indexer::logs::Hit;
 use super::distinct::Distinct;
 use super::key::Key;
 use super::moments::Moments;
+use super::patterns::FoundPatterns;
 use super::quantiles::Quantiles;
 use super::top::SortValue;
 use super::values::ValueKind;
@@ -44,6 +45,8 @@ pub enum AggregationResult {
     },
     /// Points on the map.
     Geo(Option<GeoCentre>),
+    /// The patterns of messages.
+    Patterns(Box<FoundPatterns>),
     /// A number computed from other results; `None` where it has no value.
     Number(Option<f64>),
     /// A change from one bucket to the next.

@@ -295,7 +295,8 @@ pub(super) fn number(
         }
         AggregationResult::Buckets(_)
         | AggregationResult::Single { .. }
-        | AggregationResult::Geo(_) => None,
+        | AggregationResult::Geo(_)
+        | AggregationResult::Patterns(_) => None,
     }
 }
 

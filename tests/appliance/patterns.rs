@@ -1,0 +1,94 @@
+//! Patterns of messages: the endpoint, and `daybook patterns`.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Daybook, run, stderr, stdout};
+
+/// Sends messages, each so many seconds old.
+async fn write(daybook: &Daybook, messages: impl Iterator<Item = (i64, String)>) {
+    let mut body = String::new();
+    for (seconds_ago, message) in messages {
+        let time = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds_ago);
+        let document = json!({
+            "@timestamp": time.to_string(), "service": { "name": "shop" }, "message": message,
+        });
+        body.push_str(&format!(
+            "{{\"create\":{{\"_index\":\"shop\"}}}}\n{document}\n"
+        ));
+    }
+    let reply = daybook
+        .post("/_bulk?refresh=true", "application/x-ndjson", body)
+        .await;
+    assert_eq!(reply.json()["errors"], json!(false), "{}", reply.text);
+}
+
+#[tokio::test]
+async fn patterns_are_told_over_http_and_on_the_command_line() {
+    let daybook = Daybook::start().await;
+    let orders = (0..40).map(|number| {
+        (
+            3000 - number,
+            format!(
+                "order {number} of \"customer {number}\" paid in {}ms",
+                7 * number
+            ),
+        )
+    });
+    let refusals = (0..5).map(|number| (60 + number, format!("card {number} was refused")));
+    write(&daybook, orders.chain(refusals)).await;
+
+    let reply = daybook
+        .get("/api/daybook/v1/patterns?index=shop&query=message:(paid%20OR%20refused)")
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let answer = reply.json();
+    let told: Vec<(&Value, &Value)> = answer["patterns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["pattern"], &one["count"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (&json!("order <*> of \"<*>\" paid in <*>"), &json!(40)),
+            (&json!("card <*> was refused"), &json!(5)),
+        ]
+    );
+    assert_eq!(answer["patterns"][1]["example"], "card 0 was refused");
+    assert_eq!(
+        (&answer["total"], &answer["partial"]),
+        (&json!(45), &json!(false))
+    );
+
+    let data_dir = daybook.data_dir().display().to_string();
+    let shown = run(&["patterns", "--new-since", "10m", "--data-dir", &data_dir]);
+    let text = stdout(&shown);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}{}", stderr(&shown));
+    assert!(lines[1].trim_start().starts_with("5   11.1%  "), "{text}");
+    assert!(lines[1].ends_with("  card <*> was refused"), "{text}");
+    assert!(
+        lines[2].starts_with("1 of 1 patterns in 45 messages"),
+        "{text}"
+    );
+
+    let shown = run(&[
+        "patterns",
+        "order",
+        "--json",
+        "--index",
+        "sh*",
+        "--data-dir",
+        &data_dir,
+    ]);
+    let answer: Value = serde_json::from_str(&stdout(&shown)).unwrap();
+    assert_eq!(answer["patterns"][0]["count"], 40);
+    let wrong = run(&["patterns", "a AND", "--data-dir", &data_dir]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        stderr(&wrong).starts_with("daybook: the server answers 400"),
+        "{}",
+        stderr(&wrong)
+    );
+}
