@@ -8,6 +8,7 @@ mod freshness;
 mod harness;
 mod hostile;
 mod lifecycle;
+mod older_formats;
 mod patterns;
 mod searches;
 mod settings;
