@@ -361,11 +361,6 @@ impl BlocksFile {
         texts.as_ref().map_err(Clone::clone)
     }
 
-    /// Bytes of the file that shapes and texts take.
-    pub fn dictionary_bytes(&self) -> (u64, u64) {
-        (self.inner.shapes.len, self.inner.texts.len)
-    }
-
     /// The directory and map of a block.
     ///
     /// # Errors

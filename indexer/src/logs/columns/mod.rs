@@ -1,6 +1,6 @@
 //! The columns of one segment in a file of our own: values by dotted path and document, typed.
 //!
-//! [`ColumnsWriter`] collects the values of a segment being written, [`ColumnsFile`] reads a file, [`merge`] makes one
+//! [`ColumnsWriter`] collects the values of a segment being written, [`ColumnsFile`] reads a file, [`merge()`] makes one
 //! of several. A path has up to four columns, one per kind: numbers (all its numbers in one, as tantivy coerces them:
 //! `i64`, else `u64`, else `f64`), texts, booleans and times.
 //!
