@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod config;
+pub mod inspect;
 pub mod patterns;
+mod printing;
 mod running_server;
 pub mod search;
 pub mod serve;
@@ -34,6 +36,8 @@ enum Command {
     Search(search::Arguments),
     /// Show the patterns of a running server's messages: what they are, how often, what is new.
     Patterns(patterns::Arguments),
+    /// Show what fills a shard: which fields, services and templates; while no server runs on the directory.
+    Inspect(inspect::Arguments),
     /// Verify a data directory while no server runs on it.
     Check(check::Arguments),
 }
@@ -57,6 +61,7 @@ impl Cli {
             Command::Config(command) => config::run(command),
             Command::Search(arguments) => search::run(arguments),
             Command::Patterns(arguments) => patterns::run(arguments),
+            Command::Inspect(arguments) => inspect::run(arguments),
             Command::Check(arguments) => check::run(arguments),
         };
         match done {

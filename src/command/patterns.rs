@@ -1,12 +1,11 @@
 //! `daybook patterns`: asks a running server what its messages are, and prints them as a table.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde_json::Value;
 
+use super::printing::{on_one_line, print};
 use super::running_server::{RunningServer, ServerArguments, block_on};
 use crate::settings::parse_period;
 
@@ -94,16 +93,6 @@ fn time_of(text: &str) -> String {
     }
 }
 
-/// Prints to the end; a reader that has seen enough, as `head`, is a good end.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes());
-    match written.and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot write to stdout"),
-    }
-}
-
 fn table(answer: &Value) -> String {
     let patterns = answer["patterns"].as_array();
     let patterns = patterns.map_or(&[][..], Vec::as_slice);
@@ -155,19 +144,6 @@ fn trend(counts: &[u64]) -> String {
         .map(|sum| BARS[(sum * 8).div_ceil(highest) as usize]);
     let mut shown: String = bars.collect();
     shown.extend(std::iter::repeat_n(' ', TREND_WIDTH - width));
-    shown
-}
-
-/// Control characters are shown, not sent: a log line must not steer the terminal of whoever reads it.
-fn on_one_line(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' => shown.push(' '),
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
     shown
 }
 

@@ -1,4 +1,4 @@
-//! Patterns of messages: the endpoint, and `daybook patterns`.
+//! Patterns of messages and what fills shards: the endpoints, `daybook patterns` and `daybook inspect`.
 
 use serde_json::{Value, json};
 
@@ -91,4 +91,54 @@ async fn patterns_are_told_over_http_and_on_the_command_line() {
         "{}",
         stderr(&wrong)
     );
+}
+
+#[tokio::test]
+async fn what_fills_a_shard_is_told_while_the_server_runs_and_when_it_does_not() {
+    let daybook = Daybook::start().await;
+    let messages = (0..50).map(|number| (0, format!("order {number} is paid")));
+    write(&daybook, messages).await;
+    let reply = daybook.get("/api/daybook/v1/usage?index=shop").await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let running = reply.json();
+    assert_eq!(
+        (&running["total"]["documents"], &running["partial"]),
+        (&json!(50), &json!(false))
+    );
+    assert_eq!(running["indices"][0]["index"], "shop");
+    assert_eq!(running["services"][0]["service"], "shop");
+    assert_eq!(
+        running["services"][0]["stored_bytes"],
+        running["total"]["stored_bytes"]
+    );
+    assert_eq!(running["templates"][0]["template"], "order <*> is paid");
+    // Midnight may have passed meanwhile.
+    let shard = running["shards"][0]["shard"].as_str().unwrap().to_owned();
+
+    let data_dir = daybook.data_dir().display().to_string();
+    let refused = run(&["inspect", &shard, "--data-dir", &data_dir]);
+    assert_eq!(refused.status.code(), Some(1), "{}", stdout(&refused));
+    let (_, _, home) = daybook.stop().await;
+
+    let data_dir = home.data_dir().display().to_string();
+    let told = run(&["inspect", &shard, "--json", "--data-dir", &data_dir]);
+    let stopped: Value = serde_json::from_str(&stdout(&told)).unwrap();
+    assert_eq!(
+        stopped["total"]["raw_bytes"],
+        running["shards"][0]["raw_bytes"]
+    );
+    let told = run(&["inspect", &shard, "--data-dir", &data_dir]);
+    let text = stdout(&told);
+    assert!(
+        text.starts_with(&format!("{shard}: ")),
+        "{text}{}",
+        stderr(&told)
+    );
+    assert!(
+        text.contains("  message\n") && text.contains("  order <*> is paid\n"),
+        "{text}"
+    );
+    let wrong = run(&["inspect", "shop-1999.01.01", "--data-dir", &data_dir]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains(&shard), "{}", stderr(&wrong));
 }

@@ -21,6 +21,8 @@ mod schema;
 mod segment;
 pub(crate) mod shard;
 mod templates;
+pub(crate) mod untouched;
+mod usage;
 mod words;
 
 pub use event_id::EventIds;
@@ -28,3 +30,4 @@ pub use leaf::{Field, Leaf, Pattern, Scalar};
 pub use log_index::{LogIndex, Progress, Snapshot};
 pub use reader::{FieldKinds, Hit, Interrupt, ReadError, ShardId, ShardReader, ValueColumn};
 pub use templates::{SegmentTemplates, TemplateBlock, TemplateId, VARIABLE};
+pub use usage::{FieldUsage, ServiceUsage, TemplateUsage, Usage};

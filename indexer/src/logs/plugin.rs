@@ -20,8 +20,9 @@ use super::document::{INGESTED_PATH, LogDocument, TIMESTAMP_PATH};
 use super::flatten::LeafValue;
 use super::schema::{FULL_TEXT_FIELDS, is_full_text};
 
-const BLOCKS: &str = "blocks";
-const COLUMNS: &str = "columns";
+/// The extension of the file of blocks, and of that of columns.
+pub const BLOCKS: &str = "blocks";
+pub const COLUMNS: &str = "columns";
 
 /// Writes and merges the blocks and columns of segments.
 pub struct EventsPlugin {

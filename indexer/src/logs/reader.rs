@@ -15,6 +15,7 @@ use super::event_id::EventIds;
 use super::matching::LeafQuery;
 use super::segment::Segment;
 use super::templates::SegmentTemplates;
+use super::usage::{self, Usage};
 use super::words;
 
 /// Which shard: one UTC day of one index.
@@ -255,6 +256,15 @@ impl ShardReader {
     /// The journal position of each document of a segment; every document has exactly one.
     pub fn positions(&self, segment: usize) -> &Column<u64> {
         self.contents.segments[segment].positions()
+    }
+
+    /// What fills a segment. Reads it nearly whole: a second for some GB of documents.
+    ///
+    /// # Errors
+    /// The shard's files cannot be read, or the interrupt said to stop.
+    pub fn usage(&self, segment: usize) -> Result<Usage, ReadError> {
+        let segment = &self.contents.segments[segment];
+        usage::of_segment(&self.name(), segment, &*self.interrupt)
     }
 
     /// The templates of a segment's messages.

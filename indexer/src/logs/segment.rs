@@ -127,6 +127,11 @@ impl Segment {
         self.contents.columns.path(path)
     }
 
+    /// Every path that has values, with what there is of it in columns.
+    pub fn column_paths(&self) -> impl Iterator<Item = (&str, &PathSummary)> {
+        self.contents.columns.paths()
+    }
+
     /// Whether some document has a full text under `path`.
     pub fn has_full_text(&self, path: &str) -> bool {
         self.path(path).is_some_and(|summary| summary.has_full_text)

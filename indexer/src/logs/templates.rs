@@ -168,3 +168,64 @@ impl fmt::Debug for SegmentTemplates {
         write!(f, "SegmentTemplates({})", self.shard)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use event::{Batch, Event, IndexName, Ledger, Position, Timestamp};
+
+    use super::super::reader::ShardId;
+    use super::super::untouched;
+    use super::*;
+    use crate::{Catalog, Indexer, Settings, filenames};
+
+    #[test]
+    fn each_message_has_its_template() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            writer_threads: 1,
+            ..Settings::new(dir.path())
+        };
+        let catalog = Arc::new(Catalog::open(dir.path()).unwrap());
+        let ledger = Arc::new(Ledger::new());
+        let mut indexer = Indexer::open(settings, catalog, ledger, Position::ZERO).unwrap();
+        let index = IndexName::parse("logs").unwrap();
+        let documents = [
+            r#"{"message":"got 5 of \"a b\" in 7ms"}"#,
+            r#"{"n":1,"message":"got 12 of \"c\" in 1ms"}"#,
+            r#"{"message":"short"}"#,
+            r#"{"error":{"text":"caf\u00e9 5 is\nclosed"}}"#,
+        ];
+        let zero = Timestamp::from_nanos(0);
+        let events = documents
+            .iter()
+            .map(|document| Event::create(index.clone(), zero, Bytes::from(*document)));
+        let batch = Batch::new("test".into(), zero, events.collect());
+        indexer.apply(Position::ZERO, &batch).unwrap();
+        indexer.close().unwrap();
+        let id = ShardId {
+            index,
+            day: event::Day::of(zero),
+        };
+        let folder = filenames::shard_folder(dir.path(), &id);
+        let shard = untouched::view(&folder, &id).unwrap().unwrap();
+
+        let templates = shard.templates(0).unwrap();
+        let block = templates.block_of(2).unwrap();
+        assert_eq!(block.documents(), 0..4);
+        assert!(templates.block_of(4).is_err());
+        let shown = (0..4).map(|doc| {
+            let template = block.templates()[block.group_of(doc)]?;
+            let text = templates.text(template).unwrap().replace(VARIABLE, "*");
+            Some((templates.field(template).unwrap(), text))
+        });
+        let got = Some(("message", "got * of \"*\" in *".to_owned()));
+        let closed = Some(("error.text", "café * is\nclosed".to_owned()));
+        assert_eq!(shown.collect::<Vec<_>>(), [got.clone(), got, None, closed]);
+        assert_eq!(
+            templates.message(0).unwrap().as_deref(),
+            Some("got 5 of \"a b\" in 7ms")
+        );
+        assert_eq!(templates.message(2).unwrap(), None);
+    }
+}

@@ -5,6 +5,7 @@
 
 mod error;
 mod patterns;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ impl ApiState {
 
 /// All resources.
 pub fn routes(state: ApiState) -> Router {
-    patterns::routes(state)
+    patterns::routes(state.clone()).merge(usage::routes(state))
 }
 
 /// Parameters that every resource with an `index` has.
@@ -75,6 +76,31 @@ fn refuse_unknown(params: &Params, known: &[&str]) -> Result<(), ApiError> {
             TARGET_PARAMS.join(", "),
             known.join(", ")
         ))),
+    }
+}
+
+/// Lists of an answer have at most this many entries.
+const LIMIT_MAX: usize = 1_000;
+
+/// The parameter `limit`: how many entries the lists of an answer have.
+fn limit(params: &Params, default: usize) -> Result<usize, ApiError> {
+    let Some(text) = params.text("limit") else {
+        return Ok(default);
+    };
+    let limit = text.parse().ok();
+    limit
+        .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+        .ok_or_else(|| ApiError::bad_request(format!("[limit] is a number from 1 to {LIMIT_MAX}")))
+}
+
+/// Longer messages and templates are cut, in characters.
+const SHOWN_CHARS_MAX: usize = 2_000;
+
+/// Stack traces and their kin, up to where they can be told apart.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 

@@ -7,7 +7,7 @@ use event::Timestamp;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{ApiState, refuse_unknown, time};
+use super::{ApiState, cut, limit, refuse_unknown, time};
 use crate::elastic::aggregations::interval::parse_millis;
 use crate::elastic::language::dsl::{self, QueryContext};
 use crate::elastic::params::Params;
@@ -26,14 +26,10 @@ const PARAMS: [&str; 7] = [
 
 /// How many patterns are told.
 const LIMIT_DEFAULT: usize = 100;
-const LIMIT_MAX: usize = 1_000;
 
 /// How many buckets of time there may be, and about how many there are without a `step`.
 const BUCKETS_MAX: i64 = 1_000;
 const BUCKETS_DEFAULT: i64 = 60;
-
-/// Longer texts are cut, in characters.
-const SHOWN_CHARS_MAX: usize = 2_000;
 
 const SECOND: i64 = 1_000_000_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -71,7 +67,7 @@ async fn patterns(State(state): State<ApiState>, params: Params) -> Result<Json<
     refuse_unknown(&params, &PARAMS)?;
     let now = (state.clock)();
     let span = Span::parse(&params, now)?;
-    let limit = limit(&params)?;
+    let limit = limit(&params, LIMIT_DEFAULT)?;
     let resolved = state.resolve(&params)?;
     let query = params.text("query").unwrap_or_default().to_owned();
     // Regular expressions to compile take their time.
@@ -101,16 +97,6 @@ fn parse_query(query: &str, now: Timestamp) -> Result<Filter, ApiError> {
     }
     let query = json!({ "query_string": { "query": query } });
     Ok(dsl::parse(&query, &QueryContext { now })?)
-}
-
-fn limit(params: &Params) -> Result<usize, ApiError> {
-    let Some(text) = params.text("limit") else {
-        return Ok(LIMIT_DEFAULT);
-    };
-    let limit = text.parse().ok();
-    limit
-        .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-        .ok_or_else(|| ApiError::bad_request(format!("[limit] is a number from 1 to {LIMIT_MAX}")))
 }
 
 /// The times of a question.
@@ -245,14 +231,6 @@ fn shown(pattern: &Pattern, total: u64, (first, last): (i64, i64)) -> Value {
         "templates": pattern.template_count,
         "example": pattern.example.as_deref().map(cut),
     })
-}
-
-/// Stack traces and their kin, up to where they can be told apart.
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
 }
 
 #[cfg(test)]

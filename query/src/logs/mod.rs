@@ -5,3 +5,4 @@ pub mod execute;
 pub mod filter;
 pub mod patterns;
 pub mod plan;
+pub mod usage;

@@ -191,3 +191,31 @@ async fn an_index_that_is_behind_makes_a_partial_answer() {
     assert_eq!((status.as_u16(), &reply["partial"]), (200, &json!(true)));
     assert_eq!(counts(&reply)[0], (REQUEST, 31));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_is_told_by_index_and_field() {
+    let mut server = store().server();
+    let (status, reply) = server.get("/api/daybook/v1/usage?index=logs&limit=2").await;
+    assert_eq!(status, 200, "{reply}");
+    assert_eq!(reply["total"]["documents"], 39);
+    assert_eq!(reply["shards"][0]["shard"], "logs-2026.11.23");
+    assert_eq!(
+        reply["indices"][0]["stored_bytes"],
+        reply["total"]["stored_bytes"]
+    );
+    assert_eq!(
+        reply["services"],
+        json!([
+            {"service": null, "documents": 39, "raw_bytes": reply["total"]["raw_bytes"],
+             "stored_bytes": reply["total"]["stored_bytes"], "ratio": reply["total"]["ratio"]}
+        ])
+    );
+    assert_eq!(reply["fields"].as_array().unwrap().len(), 2);
+    assert_eq!(reply["template_count"], 6);
+    assert_eq!(
+        (&reply["partial"], &reply["timed_out"]),
+        (&json!(false), &json!(false))
+    );
+    let (status, _) = server.get("/api/daybook/v1/usage?query=x").await;
+    assert_eq!(status, 400);
+}

@@ -361,6 +361,11 @@ impl BlocksFile {
         texts.as_ref().map_err(Clone::clone)
     }
 
+    /// Bytes of the file that shapes and texts take.
+    pub fn dictionary_bytes(&self) -> (u64, u64) {
+        (self.inner.shapes.len, self.inner.texts.len)
+    }
+
     /// The directory and map of a block.
     ///
     /// # Errors
@@ -430,15 +435,22 @@ impl BlocksFile {
         if let Some(frame) = self.inner.cache.frames.get(&key) {
             return Ok(frame);
         }
-        let plain_len = self.inner.places[block].entry.frames[frame].plain_len;
-        let raw = self.raw_frame(block, frame)?;
-        let bytes = self.inner.cache.decompress(raw, plain_len)?;
         let read = Arc::new(Frame {
-            bytes,
+            bytes: self.plain_frame(block, frame)?,
             line_starts: Default::default(),
         });
         self.inner.cache.frames.insert(key, Arc::clone(&read));
         Ok(read)
+    }
+
+    /// A frame, decompressed, for somebody who reads each of them once: it is not kept.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn plain_frame(&self, block: usize, frame: usize) -> Result<Vec<u8>, BlockError> {
+        let plain_len = self.inner.places[block].entry.frames[frame].plain_len;
+        let raw = self.raw_frame(block, frame)?;
+        self.inner.cache.decompress(raw, plain_len)
     }
 
     fn section(&self, section: Section) -> Result<Vec<u8>, BlockError> {

@@ -33,12 +33,13 @@ mod template;
 #[cfg(test)]
 mod tests;
 pub mod texts;
+pub mod usage;
 mod writer;
 
 pub use block::{Block, FramedSlot, Group, Slot};
 pub use file::{BlockCache, BlocksFile, OpenBlock, Row};
 pub use merge::{MergeInput, merge};
-pub use shape::{MarkKind, Shapes};
+pub use shape::{Mark, MarkKind, Shapes};
 
 pub use writer::{BlockSize, BlocksWriter};
 

@@ -189,6 +189,23 @@ proptest! {
     }
 
     #[test]
+    fn usage_adds_up(pool in prop::collection::vec(any_event(), 1..20), repeats in 1..12_usize) {
+        let events: Vec<Sent> = pool.iter().cycle().take(repeats * pool.len()).cloned().collect();
+        let bytes = written(&events);
+        let file_bytes = bytes.len() as u64;
+        let file = open(bytes).unwrap();
+        let sections = file.section_bytes(file_bytes);
+        let groups = file.group_usages(0, &|_| None).unwrap();
+        let raw: u64 = groups.iter().map(|group| group.raw_bytes).sum();
+        prop_assert_eq!(raw, events.iter().map(|event| event.source.len() as u64).sum::<u64>());
+        let slots = || groups.iter().flat_map(|group| &group.slots);
+        prop_assert_eq!(slots().map(|slot| slot.frame_bytes).sum::<u64>(), sections.frames);
+        prop_assert_eq!(slots().map(|slot| slot.filter_bytes).sum::<u64>(), sections.filters);
+        let plain = file.places()[0].entry.frames.iter().map(|frame| frame.plain_len);
+        prop_assert_eq!(slots().map(|slot| slot.plain_bytes).sum::<u64>(), plain.sum::<u64>());
+    }
+
+    #[test]
     fn merged_segments_have_what_is_alive(
         segments in prop::collection::vec(prop::collection::vec((any_event(), any::<bool>()), 1..12), 1..4),
     ) {
@@ -224,6 +241,10 @@ proptest! {
         let Ok(file) = open(bytes) else { return Ok(()) };
         for document in 0..document_count(&file).min(1000) {
             let _ = file.document(document, 0, &mut Vec::new());
+        }
+        let _ = file.section_bytes(1);
+        for block in 0..file.places().len() {
+            let _ = file.group_usages(block, &|marks| marks.len().checked_sub(1));
         }
     }
 }

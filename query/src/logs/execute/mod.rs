@@ -132,6 +132,19 @@ impl Executor {
         answer.map(|answer| Answer { behind, ..answer })
     }
 
+    /// Runs work that is no search but as dear as one, on one of the executor's threads.
+    ///
+    /// # Errors
+    /// Too many wait already, or the work panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Shards) -> T + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let _permit = self.permit().await?;
+        let shards = Arc::clone(&self.shards);
+        blocking(move || Ok(work(&*shards))).await
+    }
+
     /// More threads for a search, as far as others leave some.
     fn helpers(&self, job: &Arc<Job>) -> Vec<tokio::task::JoinHandle<()>> {
         let wanted = job.units.len().min(self.threads).saturating_sub(1);

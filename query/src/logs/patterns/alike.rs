@@ -231,7 +231,12 @@ fn both(first: u128, second: u128) -> u128 {
 }
 
 fn shown(tokens: &[&str]) -> String {
-    tokens.concat().replace(VARIABLE, SHOWN_VARIABLE)
+    shown_template(&tokens.concat())
+}
+
+/// The text of a template for people, with `<*>` for each [`VARIABLE`].
+pub fn shown_template(text: &str) -> String {
+    text.replace(VARIABLE, SHOWN_VARIABLE)
 }
 
 #[cfg(test)]

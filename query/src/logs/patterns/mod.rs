@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use event::Timestamp;
 
+pub use alike::shown_template;
+
 use super::aggregate::{
     Aggregation, AggregationResult, Aggregations, FoundPattern, FoundPatterns, Kind, PatternKey,
     Patterns,
