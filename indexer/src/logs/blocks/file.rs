@@ -687,9 +687,9 @@ impl<'b> Row<'b> {
         };
         let frame = self.block.frame(frame)?;
         let values = frame.slot(place, rows)?;
-        let value = match values.lines() {
-            Some(lines) if rows >= INDEXED_ROWS_MIN => frame.line(start, lines, row)?,
-            Some(lines) => line(lines, row)?,
+        let value = match values.line_of(row)? {
+            Some((lines, at)) if rows >= INDEXED_ROWS_MIN => frame.line(start, lines, at)?,
+            Some((lines, at)) => line(lines, at)?,
             None => values.get(row)?,
         };
         out.extend_from_slice(value);

@@ -183,9 +183,27 @@ impl<'a> SlotValues<'a> {
         SlotValues { form, bytes, rows }
     }
 
-    /// The values as lines, when they are written so: a caller may keep an index of them.
-    pub fn lines(&self) -> Option<&'a [u8]> {
-        (self.form == FORM_LINES).then_some(self.bytes)
+    /// Lines one of which is the value of a row, and which one: those of the rows, or those of a dictionary. A caller may keep
+    /// an index of them, one for all rows. `None` where values are written with their lengths.
+    pub fn line_of(&self, row: usize) -> Result<Option<(&'a [u8], usize)>, BlockError> {
+        match self.form {
+            FORM_LINES => Ok(Some((self.bytes, row))),
+            FORM_DICTIONARY => {
+                let mut cursor = Cursor::new(self.bytes);
+                let runs = 1 + usize::from(cursor.count()? > SHORT_CODES_MAX);
+                let codes_start = self.bytes.len().checked_sub(runs * self.rows);
+                let codes_start = codes_start.ok_or(NO_ROW)?;
+                let values = self.bytes.get(cursor.at()..codes_start).ok_or(NO_ROW)?;
+                let (low, high) = self.bytes[codes_start..].split_at(self.rows);
+                let dictionary = Dictionary {
+                    values: Vec::new(),
+                    low,
+                    high,
+                };
+                Ok(Some((values, dictionary.code(row).ok_or(NO_ROW)?)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The bytes of all values, in whatever form.
@@ -391,6 +409,9 @@ mod tests {
             prop_assert_eq!(&read, &values);
             for (row, value) in values.iter().enumerate() {
                 prop_assert_eq!(slot.get(row).unwrap(), *value);
+                if let Some((lines, number)) = slot.line_of(row).unwrap() {
+                    prop_assert_eq!(line(lines, number).unwrap(), *value);
+                }
             }
             let one = values.iter().all(|value| value == &values[0]);
             prop_assert_eq!(builder.one(), one.then_some(values[0]));
