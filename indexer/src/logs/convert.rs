@@ -16,6 +16,7 @@
 //! What must hold: until a whole, durable copy has the shard's name, the shard of format 1 is there under one of two names
 //! and nothing in it has changed.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
@@ -244,7 +245,7 @@ impl Converter<'_> {
         let sum = self.write_events(contents, &files, after)?;
         after(Step::Written).map_err(failed(copy))?;
         let view = files.view().map_err(cannot("read the copy"))?;
-        let read_back = sum_of(&view).map_err(|error| Unconverted::Failed(error.to_string()))?;
+        let read_back = self.sum_of(&view).map_err(cannot("read the copy"))?;
         if sum != read_back || sum.count != old.event_count() {
             return Err(Unconverted::Failed(format!(
                 "the copy is not the same: {read_back:?} instead of {sum:?} of {} events",
@@ -341,6 +342,20 @@ impl Converter<'_> {
         }
         Ok(())
     }
+
+    /// The sum of all events that a shard has.
+    fn sum_of(&self, view: &ShardReader) -> tantivy::Result<EventSum> {
+        let mut sum = EventSum::default();
+        for segment in view.segments() {
+            segment.for_each_stored(|doc, id, source| {
+                let position = segment.position(doc);
+                let made_id = || Cow::Owned(self.ids.id_of(position));
+                let id = id.map_or_else(made_id, Cow::Borrowed);
+                sum.add(position, segment.timestamp(doc), &id, source);
+            })?;
+        }
+        Ok(sum)
+    }
 }
 
 /// How far the copy is.
@@ -387,18 +402,6 @@ impl EventSum {
         self.count += 1;
         self.hash = self.hash.wrapping_add(hasher.digest());
     }
-}
-
-/// The sum of all events that a shard has, read one by one.
-fn sum_of(view: &ShardReader) -> Result<EventSum, super::ReadError> {
-    let mut sum = EventSum::default();
-    for (number, reader) in view.searcher().segment_readers().iter().enumerate() {
-        for doc in reader.doc_ids_alive() {
-            let hit = view.event(number, doc)?;
-            sum.add(hit.position, hit.timestamp, &hit.id, &hit.source);
-        }
-    }
-    Ok(sum)
 }
 
 /// A shard of format 1, its durable state.

@@ -205,6 +205,11 @@ impl ShardReader {
         kinds
     }
 
+    /// What each segment has.
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.contents.segments
+    }
+
     /// tantivy's view; its segments are numbered as below.
     pub fn searcher(&self) -> &Searcher {
         &self.contents.searcher

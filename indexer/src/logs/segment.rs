@@ -9,7 +9,7 @@ use tantivy::directory::FileSlice;
 use tantivy::schema::{IndexRecordOption, Term};
 use tantivy::{DateTime, DocId, DocSet, SegmentReader, TERMINATED};
 
-use super::blocks::{BlockCache, BlocksFile};
+use super::blocks::{BlockCache, BlocksFile, OpenBlock};
 use super::columns::{ColumnKind, ColumnsFile, PathSummary};
 use super::document::TIMESTAMP_PATH;
 use super::flatten::LeafValue;
@@ -293,6 +293,32 @@ impl Segment {
             .document(doc, timestamp, &mut source)
             .map_err(unreadable)?;
         Ok(StoredDocument { id, source })
+    }
+
+    /// Reads all documents that are not deleted, a block at a time: far less work than one by one.
+    ///
+    /// # Errors
+    /// The files are damaged.
+    pub fn for_each_stored(
+        &self,
+        mut visit: impl FnMut(DocId, Option<&str>, &[u8]),
+    ) -> tantivy::Result<()> {
+        let mut source = Vec::new();
+        for (number, place) in self.blocks().places().iter().enumerate() {
+            let block = OpenBlock::new(self.blocks(), number).map_err(unreadable)?;
+            for doc in place.first_document..place.end_document() {
+                if self.reader.is_deleted(doc) {
+                    continue;
+                }
+                source.clear();
+                let timestamp = self.timestamp(doc).nanos();
+                let id = block
+                    .document(doc - place.first_document, timestamp, &mut source)
+                    .map_err(unreadable)?;
+                visit(doc, id.as_deref(), &source);
+            }
+        }
+        Ok(())
     }
 }
 
