@@ -80,6 +80,7 @@ fn documents_come_back_byte_for_byte() {
         r#"{"@timestamp":"2026-03-01T00:00:00.123Z","n":1e999}"#,
         r#"{"@timestamp":"2026-03-01T00:00:00.123000Z","b":{"@timestamp":"2026-03-01T00:00:00.123Z"}}"#,
         r#"{"@timestamp" :"2026-03-01T00:00:00.123Z","@timestamp":"2026-03-01T00:00:00Z"}"#,
+        r#"{"@timestamp": "2026-03-01T00:00:00.123Z", "a": "b"}"#,
         "no json at all\nwith lines",
         "",
         "{}",

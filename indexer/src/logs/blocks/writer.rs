@@ -1009,7 +1009,8 @@ fn own_time(
             _ => continue,
         };
         let before = &document[..value.range.start - usize::from(value.is_text)];
-        let is_candidate = value.is_text && before.ends_with(KEY);
+        // Some programs write a blank behind the colon.
+        let is_candidate = value.is_text && before.trim_ascii_end().ends_with(KEY);
         if !is_candidate {
             continue;
         }
