@@ -2,7 +2,7 @@
 //!
 //! It takes a part of RFC 8259's grammar (no white space but blanks, at most 64 levels) and leaves the rest, and every
 //! mistake, to serde (`document.rs`), which knows the whole grammar and says what is wrong. What it takes serde takes
-//! too; a test compares both. Reading every byte twice costs a third of what serde alone does.
+//! too; a test compares both.
 
 /// The top-level `@timestamp` of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -92,7 +92,7 @@ const FRAME_ZSTD_LEVEL: i32 = 1;
 /// Maps, directories and texts are small.
 const SECTION_ZSTD_LEVEL: i32 = 3;
 
-/// One false alarm in some two hundred.
+/// Fewer than one false alarm in fifty, which `bloom.rs` tests; each costs a look into a frame.
 const FILTER_BITS_PER_KEY: usize = 12;
 
 /// Memory that a slot keeps from one block to the next.

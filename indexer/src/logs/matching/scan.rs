@@ -526,13 +526,7 @@ impl Scan {
         let Slot::Framed(FramedSlot { frame, letters, .. }) = place else {
             return Ok(false);
         };
-        let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
-        let is_allowed = allowed & self.all_needs == self.all_needs
-            && self
-                .sought
-                .iter()
-                .all(|sought| sought.is_allowed_by(letters));
-        if !is_allowed {
+        if !self.may_have_all(at, frame, letters) {
             return Ok(false);
         }
         let documents = block.documents_of(group);
@@ -565,6 +559,14 @@ impl Scan {
             )
             .map_err(unreadable)?;
         Ok(false)
+    }
+
+    /// Whether a slot with these letters, in this frame, may have all needs.
+    fn may_have_all(&self, at: &AtBlock, frame: u32, letters: Letters) -> bool {
+        let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
+        let mut sought = self.sought.iter();
+        allowed & self.all_needs == self.all_needs
+            && sought.all(|sought| sought.is_allowed_by(letters))
     }
 
     /// The longest of the needs in `which` that can be found by its bytes.
@@ -736,13 +738,7 @@ impl Scan {
                 Slot::Packed(_) => continue,
                 Slot::Framed(FramedSlot { frame, letters, .. }) => (frame, letters),
             };
-            let allowed = at.frames.get(frame as usize).copied().unwrap_or_default();
-            let is_allowed = allowed & self.all_needs == self.all_needs
-                && self
-                    .sought
-                    .iter()
-                    .all(|sought| sought.is_allowed_by(letters));
-            if !is_allowed {
+            if !self.may_have_all(at, frame, letters) {
                 continue;
             }
             let frame = at.open.frame(frame).map_err(unreadable)?;
