@@ -3,6 +3,9 @@
 //! `DAYBOOK_CORPUS=corpus.ndjson cargo bench --bench end_to_end`; without the variable it makes a small corpus itself, so
 //! that it always runs. Prints a table; asserts nothing. CPU and memory are those of the server's process, read from
 //! `/proc`; the client's own CPU competes with it for the cores.
+//!
+//! `DAYBOOK_BENCH_DIR` keeps the data directory, or searches one that was kept; with `DAYBOOK_BENCH_CORE` the server that
+//! is searched has that core alone.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -34,6 +37,13 @@ struct Server {
 
 #[tokio::main]
 async fn main() {
+    let kept = std::env::var_os("DAYBOOK_BENCH_DIR").map(PathBuf::from);
+    if let Some(dir) = kept.as_deref().filter(|dir| dir.exists()) {
+        let server = Server::start(dir).await;
+        server.queries().await;
+        server.stop();
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
     println!("idle RSS {:.1} MB", server.rss_megabytes("VmRSS"));
@@ -52,6 +62,11 @@ async fn main() {
         logs / raw
     );
     let server = Server::start(dir.path()).await;
+    if let Some(kept) = kept {
+        server.stop();
+        std::fs::rename(dir.keep(), kept).unwrap();
+        return;
+    }
     server.freshness(sustained / 2.0).await;
     server.stop();
 }
@@ -65,7 +80,16 @@ impl Server {
             dir.display()
         );
         std::fs::write(&settings, text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_daybook"))
+        let binary = env!("CARGO_BIN_EXE_daybook");
+        let mut command = match std::env::var("DAYBOOK_BENCH_CORE") {
+            Ok(core) => {
+                let mut pinned = Command::new("taskset");
+                pinned.args(["--cpu-list", &core, binary]);
+                pinned
+            }
+            Err(_) => Command::new(binary),
+        };
+        let child = command
             .args(["serve", "--config"])
             .arg(&settings)
             .stdout(Stdio::null())

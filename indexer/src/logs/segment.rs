@@ -14,7 +14,7 @@ use super::columns::{ColumnKind, ColumnsFile, PathSummary};
 use super::document::TIMESTAMP_PATH;
 use super::flatten::LeafValue;
 use super::id_filter::IdFilter;
-use super::matching::scan::visit_values;
+use super::matching::values::visit_values;
 use super::plugin::{open_blocks, open_columns, time_in};
 use super::reader::{FieldKinds, ValueColumn};
 use super::schema::{Fields, is_full_text};

@@ -26,7 +26,7 @@ use super::document::LogDocument;
 use super::event_id::EventIds;
 use super::plugin::EventsPlugin;
 use super::reader::{ShardContents, ShardId, ShardReader};
-use super::schema::{self, FORMAT_VERSION, Fields};
+use super::schema::{self, FORMAT_READ, FORMAT_VERSION, Fields};
 use super::segment::{Segment, SegmentContents};
 use crate::{Error, filenames};
 
@@ -640,29 +640,37 @@ fn make_folder(path: &Path, id: &ShardId) -> Result<(), Error> {
     match std::fs::read_to_string(&format_path) {
         Ok(text) => {
             check_format(path, &text)?;
-            return match is_older(path) {
-                true => Err(Error::Unconverted { shard: id.name() }),
-                false => Ok(()),
-            };
+            if is_older(path) {
+                return Err(Error::Unconverted { shard: id.name() });
+            }
+            // What is written from here on is not for an older daybook.
+            if text.trim() != FORMAT_VERSION.to_string() {
+                write_format(path).map_err(Error::io(&format_path))?;
+            }
+            return Ok(());
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(Error::io(&format_path)(error)),
     }
     std::fs::create_dir_all(path).map_err(Error::io(path))?;
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&format_path)?;
-        std::io::Write::write_all(&mut file, format!("{FORMAT_VERSION}\n").as_bytes())?;
-        file.sync_all()?;
-        let mut folder: Option<&Path> = Some(path);
-        // The folder itself, the index's folder and `logs` may all be new.
-        for _ in 0..3 {
-            let Some(at) = folder else { break };
-            std::fs::File::open(at)?.sync_all()?;
-            folder = at.parent();
-        }
-        Ok(())
-    };
-    write().map_err(Error::io(&format_path))
+    write_format(path).map_err(Error::io(&format_path))
+}
+
+/// Writes the format of a shard durably; one that is there is replaced as a whole.
+fn write_format(path: &Path) -> std::io::Result<()> {
+    let begun = path.join(filenames::SHARD_FORMAT_BEGUN);
+    let mut file = std::fs::File::create(&begun)?;
+    std::io::Write::write_all(&mut file, format!("{FORMAT_VERSION}\n").as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&begun, path.join(filenames::SHARD_FORMAT))?;
+    let mut folder: Option<&Path> = Some(path);
+    // The folder itself, the index's folder and `logs` may all be new.
+    for _ in 0..3 {
+        let Some(at) = folder else { break };
+        std::fs::File::open(at)?.sync_all()?;
+        folder = at.parent();
+    }
+    Ok(())
 }
 
 /// Reads every byte of a shard's durable state and compares checksums, changing nothing. Answers how many events it has.
@@ -709,11 +717,11 @@ pub fn check_format(path: &Path, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a shard is of an older format than this build writes.
+/// Whether a shard is of a format that is no longer read.
 pub fn is_older(folder: &Path) -> bool {
     let format = std::fs::read_to_string(folder.join(filenames::SHARD_FORMAT));
     let found = format.ok().and_then(|text| text.trim().parse::<u32>().ok());
-    found.is_some_and(|found| found < FORMAT_VERSION)
+    found.is_some_and(|found| found < FORMAT_READ)
 }
 
 /// Whether a shard's files are wrong, rather than out of reach for the moment.

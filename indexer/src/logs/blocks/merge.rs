@@ -6,7 +6,7 @@ use super::file::{BlocksFile, OpenBlock};
 use super::writer::{BlockSize, BlocksWriter};
 
 /// Blocks are taken over as they are when they have at least one part in so many of the documents that a block may have;
-/// smaller ones are joined, which costs as much as taking their documents in again.
+/// smaller ones are joined, and older ones without tables written anew, which costs as much as taking their documents in again.
 const COPIED_PART_OPEN: usize = 4;
 /// For a day that is over that work is done once.
 const COPIED_PART_SEALED: usize = 1;
@@ -39,7 +39,8 @@ pub fn merge<W: Write>(inputs: &[MergeInput], size: BlockSize, out: W) -> io::Re
             let are_alive = input
                 .is_alive
                 .is_none_or(|is_alive| documents.clone().all(is_alive));
-            if are_alive && place.entry.document_count as usize >= copied_min {
+            let is_large = place.entry.document_count as usize >= copied_min;
+            if are_alive && is_large && input.file.has_tables() {
                 writer.copy_block(input.file, number)?;
                 continue;
             }

@@ -6,11 +6,15 @@
 mod columns;
 mod equals;
 mod exists;
+mod has_text;
 mod ids;
+mod leaves;
 mod parts;
 mod pattern;
 mod range;
-pub mod scan;
+mod scan;
+mod sought;
+pub mod values;
 mod words;
 
 use std::ops::Range;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tantivy::query::Scorer;
 use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet, Score, TERMINATED};
 
+use crate::logs::blocks::OpenBlock;
 use crate::logs::reader::Interrupt;
-use crate::logs::segment::Segment;
+use crate::logs::segment::{Segment, unreadable};
 
 /// Documents of one block.
 pub(super) struct BlockSet {
@@ -53,6 +54,39 @@ impl BlockSet {
             && let Some(last) = self.bits.last_mut()
         {
             *last = (1 << (count % 64)) - 1;
+        }
+    }
+
+    /// Adds all documents of some groups of the block.
+    ///
+    /// # Errors
+    /// The block is damaged.
+    pub(super) fn insert_groups(
+        &mut self,
+        open: &OpenBlock,
+        groups: &[u16],
+    ) -> tantivy::Result<()> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let groups_of = open.groups_of().map_err(unreadable)?;
+        if let [only] = groups {
+            self.insert_where(groups_of, |group| group == *only);
+            return Ok(());
+        }
+        let mut are_in = vec![false; open.groups().len()];
+        groups
+            .iter()
+            .for_each(|group| are_in[usize::from(*group)] = true);
+        self.insert_where(groups_of, |group| are_in[usize::from(group)]);
+        Ok(())
+    }
+
+    fn insert_where(&mut self, groups_of: &[u16], is_in: impl Fn(u16) -> bool) {
+        for (bits, groups) in self.bits.iter_mut().zip(groups_of.chunks(64)) {
+            for (at, group) in groups.iter().enumerate() {
+                *bits |= u64::from(is_in(*group)) << at;
+            }
         }
     }
 
