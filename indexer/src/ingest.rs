@@ -109,7 +109,7 @@ impl Settings {
             data_dir: data_dir.to_owned(),
             writer_threads: cores.clamp(1, 8),
             writer_memory_bytes: 128 * 1024 * 1024,
-            cache_bytes: 128 * 1024 * 1024,
+            cache_bytes: 192 * 1024 * 1024,
             writers_kept_max: 4,
             refresh_interval: Duration::from_millis(400),
             persist_interval: Duration::from_secs(30),
@@ -480,6 +480,10 @@ impl Indexer {
     pub fn close(mut self) -> Result<Position, Error> {
         let ids: Vec<ShardId> = self.shards.keys().cloned().collect();
         let mut outcome = Ok(());
+        // A day may take minutes to seal, and who stops us waits seconds.
+        for open in self.shards.values() {
+            open.shard.give_up_merges();
+        }
         for id in &ids {
             outcome = outcome.and(self.close_shard(id));
         }

@@ -27,16 +27,25 @@ pub const COLUMNS: &str = "columns";
 /// Writes and merges the blocks and columns of segments.
 pub struct EventsPlugin {
     cache: BlockCache,
-    is_sealing: Arc<AtomicBool>,
+    wishes: Arc<MergeWishes>,
 }
 
 /// How much a merge that seals a day gives way to everything else.
 const SEALING_NICENESS: i32 = 10;
 
+/// What a shard's writer wants of its merges, which run on threads of tantivy.
+#[derive(Debug, Default)]
+pub struct MergeWishes {
+    /// They make what a day that is over shall be.
+    pub is_sealing: AtomicBool,
+    /// They end soon, without a segment: those that were to be merged stay.
+    pub are_given_up: AtomicBool,
+}
+
 impl EventsPlugin {
-    /// What is read for merges is cached in `cache`; while `is_sealing`, merges make what a day that is over shall be.
-    pub fn new(cache: BlockCache, is_sealing: Arc<AtomicBool>) -> EventsPlugin {
-        EventsPlugin { cache, is_sealing }
+    /// What is read for merges is cached in `cache`.
+    pub fn new(cache: BlockCache, wishes: Arc<MergeWishes>) -> EventsPlugin {
+        EventsPlugin { cache, wishes }
     }
 }
 
@@ -108,13 +117,14 @@ impl SegmentPlugin for EventsPlugin {
             });
         }
         let mut size = BlockSize::Open;
-        if self.is_sealing.load(Ordering::Relaxed) {
+        if self.wishes.is_sealing.load(Ordering::Relaxed) {
             size = BlockSize::Sealed;
             // Of this thread alone, which does nothing but merge; not having it is no reason to fail.
             let _ = rustix::process::nice(SEALING_NICENESS);
         }
         let out = target.open_write(SegmentComponent::Custom(BLOCKS.into()))?;
-        blocks::merge(&inputs, size, out)?.terminate()?;
+        let are_given_up = || self.wishes.are_given_up.load(Ordering::Relaxed);
+        blocks::merge(&inputs, size, &are_given_up, out)?.terminate()?;
         let inputs: Vec<_> = column_files
             .iter()
             .zip(ctx.readers)

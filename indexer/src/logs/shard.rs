@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ use super::convert;
 use super::directory::ShardDirectory;
 use super::document::LogDocument;
 use super::event_id::EventIds;
-use super::plugin::EventsPlugin;
+use super::plugin::{EventsPlugin, MergeWishes};
 use super::reader::{ShardContents, ShardId, ShardReader};
 use super::schema::{self, FORMAT_READ, FORMAT_VERSION, Fields};
 use super::segment::{Segment, SegmentContents};
@@ -55,8 +55,8 @@ pub struct ShardFiles {
     reader: IndexReader,
     directory: ShardDirectory,
     cache: BlockCache,
-    /// Merges seal.
-    is_sealing: Arc<AtomicBool>,
+    /// Of its merges.
+    wishes: Arc<MergeWishes>,
     known_segments: Arc<std::sync::Mutex<FxHashMap<SegmentId, Arc<SegmentContents>>>>,
 }
 
@@ -144,13 +144,13 @@ impl ShardFiles {
         make_folder(path, id)?;
         let open = || -> tantivy::Result<ShardFiles> {
             let directory = ShardDirectory::open(path)?;
-            let is_sealing = Arc::default();
+            let wishes = Arc::default();
             let index = IndexBuilder::new()
                 .schema(schema::schema())
                 .settings(schema::index_settings())
                 .register_plugin(Arc::new(EventsPlugin::new(
                     cache.clone(),
-                    Arc::clone(&is_sealing),
+                    Arc::clone(&wishes),
                 )))
                 .open_or_create(directory.clone())?;
             let reader = index
@@ -168,7 +168,7 @@ impl ShardFiles {
                 reader,
                 directory,
                 cache: cache.clone(),
-                is_sealing,
+                wishes,
                 known_segments: Arc::default(),
             };
             files.view()?;
@@ -449,7 +449,7 @@ impl Shard {
     pub fn begin_sealing(&mut self) -> tantivy::Result<()> {
         let segments = self.files.index.searchable_segment_ids()?;
         self.writer()?;
-        self.files.is_sealing.store(true, Ordering::Relaxed);
+        self.files.wishes.is_sealing.store(true, Ordering::Relaxed);
         let merge = self.writer()?.merge(&segments);
         let (done, sealing) = channel();
         let spawned = std::thread::Builder::new()
@@ -477,7 +477,7 @@ impl Shard {
             Err(TryRecvError::Disconnected) => Ok(()),
         };
         self.sealing = None;
-        self.files.is_sealing.store(false, Ordering::Relaxed);
+        self.files.wishes.is_sealing.store(false, Ordering::Relaxed);
         Some(outcome)
     }
 
@@ -546,7 +546,7 @@ impl Shard {
         // Dropping the writer gives up what it holds; files it left are removed by the next one.
         self.writer = None;
         self.sealing = None;
-        self.files.is_sealing.store(false, Ordering::Relaxed);
+        self.files.wishes.is_sealing.store(false, Ordering::Relaxed);
         self.held_back = Vec::new();
         self.held_back_bytes = 0;
         self.added = self.visible;
@@ -562,6 +562,12 @@ impl Shard {
     /// Events visible that nobody has begun to persist.
     pub fn since_persisted(&self) -> Since {
         self.visible_since_persisted
+    }
+
+    /// Lets merges that run end soon; what they were to merge stays as it is.
+    pub fn give_up_merges(&self) {
+        let wishes = &self.files.wishes;
+        wishes.are_given_up.store(true, Ordering::Relaxed);
     }
 
     /// Gives up the writer after merges that run have ended. Everything must be visible.

@@ -349,15 +349,17 @@ impl Slots {
         ones.map(|slot| slot >> TAG_BITS)
     }
 
-    /// Where the values of a group's packed slots are, and how many lines that is.
-    pub fn packed_slot(&self, group: &Group) -> (Slot, usize) {
+    /// Where the values of a group's packed slots are.
+    pub fn packed_slot(&self, group: &Group) -> Slot {
+        self.slot_in_block(group.plan.packed_slot())
+    }
+
+    /// How many lines a group's packed slots have together.
+    pub fn packed_lines(&self, group: &Group) -> usize {
         let own = group.plan.first_slot as usize..group.plan.packed_slot();
         let slots = self.slots[own].iter();
         let packed = slots.filter(|slot| **slot & ((1 << TAG_BITS) - 1) == TAG_PACKED);
-        (
-            self.slot_in_block(group.plan.packed_slot()),
-            packed.count() * group.rows as usize,
-        )
+        packed.count() * group.rows as usize
     }
 
     fn slot_in_block(&self, slot: usize) -> Slot {

@@ -11,7 +11,7 @@ use tantivy::directory::OwnedBytes;
 use zstd::bulk::Decompressor;
 
 use super::block::{Block, FramedSlot, Group, Slot, Slots};
-use super::map::Map;
+use super::map::{Map, Rows};
 use super::number::{Cursor, push_number};
 use super::shape::{MarkKind, Shapes};
 use super::slot::{SlotValues, line};
@@ -237,11 +237,13 @@ enum Part {
     Block(Arc<Block>),
     Slots(Arc<Slots>),
     Map(Arc<Map>),
+    Rows(Arc<Rows>),
 }
 
 const BLOCK_PART: u32 = 0;
 const SLOTS_PART: u32 = 1;
 const MAP_PART: u32 = 2;
+const ROWS_PART: u32 = 3;
 
 #[derive(Clone)]
 struct ByMemory;
@@ -252,6 +254,7 @@ impl Weighter<Key, Part> for ByMemory {
             Part::Block(block) => block.memory_bytes(),
             Part::Slots(slots) => slots.memory_bytes(),
             Part::Map(map) => map.memory_bytes(),
+            Part::Rows(rows) => rows.memory_bytes(),
         };
         bytes as u64 + 64
     }
@@ -497,6 +500,18 @@ impl BlocksFile {
         Ok(read)
     }
 
+    /// The documents of each group of a block, whose map this is.
+    pub fn rows(&self, block: usize, groups: &Block, map: &Map) -> Arc<Rows> {
+        let key = (self.inner.file, block as u32, ROWS_PART);
+        if let Some(Part::Rows(rows)) = self.inner.cache.parts.get(&key) {
+            return rows;
+        }
+        let rows = Arc::new(Rows::new(groups, map));
+        let part = Part::Rows(Arc::clone(&rows));
+        self.inner.cache.parts.insert(key, part);
+        rows
+    }
+
     /// Which frames of a block have which words; `None` where there are no tables.
     ///
     /// # Errors
@@ -665,6 +680,7 @@ pub struct OpenBlock {
     block: Arc<Block>,
     slots: OnceCell<Arc<Slots>>,
     map: OnceCell<Arc<Map>>,
+    rows: OnceCell<Arc<Rows>>,
     frames: RefCell<Vec<Option<Arc<Frame>>>>,
 }
 
@@ -680,6 +696,7 @@ impl OpenBlock {
             number,
             slots: OnceCell::new(),
             map: OnceCell::new(),
+            rows: OnceCell::new(),
             frames: RefCell::default(),
         })
     }
@@ -714,7 +731,7 @@ impl OpenBlock {
     /// # Errors
     /// The map is damaged.
     pub fn documents_of(&self, group: &Group) -> Result<&[u32], BlockError> {
-        Ok(self.map()?.documents_of(&self.block, group))
+        Ok(self.rows()?.of(group))
     }
 
     /// The group of a document, and its row there.
@@ -722,8 +739,18 @@ impl OpenBlock {
     /// # Errors
     /// There is no such document, or the map is damaged.
     pub fn row_of(&self, document: u32) -> Result<(&Group, usize), BlockError> {
-        let found = self.map()?.row_of(&self.block, document);
-        found.ok_or(NO_DOCUMENT)
+        let group = self.groups_of()?.get(document as usize);
+        let group = &self.groups()[usize::from(*group.ok_or(NO_DOCUMENT)?)];
+        let row = self.rows()?.of(group).binary_search(&document);
+        Ok((group, row.map_err(|_| NO_DOCUMENT)?))
+    }
+
+    fn rows(&self) -> Result<&Rows, BlockError> {
+        if self.rows.get().is_none() {
+            let read = self.file.rows(self.number, &self.block, self.map()?);
+            let _ = self.rows.set(read);
+        }
+        self.rows.get().map(|rows| &**rows).ok_or(ENDS_EARLY)
     }
 
     fn map(&self) -> Result<&Map, BlockError> {
@@ -850,9 +877,9 @@ impl<'b> Row<'b> {
                 return Ok(());
             }
             Slot::Packed(before) => {
-                let (place, lines) = slots.packed_slot(self.group);
+                let lines = slots.packed_lines(self.group);
                 let before = before as usize * self.group.rows as usize;
-                (place, lines, before + self.row)
+                (slots.packed_slot(self.group), lines, before + self.row)
             }
             framed => (framed, self.group.rows as usize, self.row),
         };

@@ -1,7 +1,5 @@
 //! Which group each document of a block is of.
 
-use std::sync::OnceLock;
-
 use super::BlockError;
 use super::block::{Block, Group};
 use super::writer::by_frequency;
@@ -10,8 +8,6 @@ use super::writer::by_frequency;
 pub struct Map {
     /// The group of each document.
     group_of: Vec<u16>,
-    /// The documents of each group in order, one group behind the other; made when rows are asked for.
-    documents: OnceLock<Vec<u32>>,
 }
 
 const WRONG: BlockError = BlockError::Damaged("a map is not for its documents");
@@ -41,46 +37,47 @@ impl Map {
             group_of.push(group);
         }
         match seen == counts {
-            true => Ok(Map {
-                group_of,
-                documents: OnceLock::new(),
-            }),
+            true => Ok(Map { group_of }),
             false => Err(WRONG),
         }
     }
 
-    /// About how much memory it takes, in bytes, with what is made of it later.
+    /// About how much memory it takes, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        (size_of::<u16>() + size_of::<u32>()) * self.group_of.len()
+        size_of::<u16>() * self.group_of.len()
     }
 
     /// The place among [`Block::groups`] of each document's group.
     pub fn groups_of(&self) -> &[u16] {
         &self.group_of
     }
+}
 
-    /// The documents of a group, by row.
-    pub fn documents_of<'m>(&'m self, block: &Block, group: &Group) -> &'m [u32] {
-        let documents = self.documents.get_or_init(|| self.invert(block));
-        &documents[group.first_row as usize..(group.first_row + group.rows) as usize]
-    }
+/// The documents of each group of a block in order, one group behind the other.
+pub struct Rows {
+    documents: Vec<u32>,
+}
 
-    /// The group of a document, and its row there.
-    pub fn row_of<'b>(&self, block: &'b Block, document: u32) -> Option<(&'b Group, usize)> {
-        let group = *self.group_of.get(document as usize)?;
-        let group = &block.groups()[usize::from(group)];
-        let documents = self.documents_of(block, group);
-        Some((group, documents.binary_search(&document).ok()?))
-    }
-
-    fn invert(&self, block: &Block) -> Vec<u32> {
+impl Rows {
+    /// Of a block with these groups and this map.
+    pub fn new(block: &Block, map: &Map) -> Rows {
         let mut next: Vec<u32> = block.groups().iter().map(|group| group.first_row).collect();
-        let mut documents = vec![0; self.group_of.len()];
-        for (document, group) in self.group_of.iter().enumerate() {
+        let mut documents = vec![0; map.group_of.len()];
+        for (document, group) in map.group_of.iter().enumerate() {
             let row = &mut next[usize::from(*group)];
             documents[*row as usize] = document as u32;
             *row += 1;
         }
-        documents
+        Rows { documents }
+    }
+
+    /// The documents of a group, by row.
+    pub fn of(&self, group: &Group) -> &[u32] {
+        &self.documents[group.first_row as usize..(group.first_row + group.rows) as usize]
+    }
+
+    /// About how much memory they take, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<u32>() * self.documents.len()
     }
 }

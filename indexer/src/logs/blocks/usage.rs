@@ -302,7 +302,7 @@ fn add_pieces(slots: &Slots, group: &Group, number: usize, pieces: &mut Vec<Piec
         }
     }
     if !packed.is_empty()
-        && let (Slot::Framed(place), _) = slots.packed_slot(group)
+        && let Slot::Framed(place) = slots.packed_slot(group)
     {
         pieces.push(Piece {
             group: number,

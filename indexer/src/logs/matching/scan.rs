@@ -279,7 +279,7 @@ impl Scan {
             return Ok(true);
         }
         let slots = at.slots()?;
-        let (place, lines) = slots.packed_slot(at.group);
+        let place = slots.packed_slot(at.group);
         let Slot::Framed(FramedSlot { frame, letters, .. }) = place else {
             return Ok(true);
         };
@@ -300,7 +300,9 @@ impl Scan {
                 continue;
             };
             let frame = at.block.open.frame(frame).map_err(unreadable)?;
-            let values = frame.slot(place, lines).map_err(unreadable)?;
+            let values = frame
+                .slot(place, slots.packed_lines(at.group))
+                .map_err(unreadable)?;
             if finder.find(values.bytes()).is_none() {
                 return Ok(false);
             }
@@ -630,7 +632,7 @@ impl Scan {
         let among = self.sought.iter().enumerate();
         let among = among.filter(|(number, _)| missing & (1 << number) != 0);
         let Some((number, sought)) = among
-            .filter(|(_, sought)| sought.finder.is_some())
+            .filter(|(_, sought)| sought.finder().is_some())
             .max_by_key(|(_, sought)| sought.need.text().len())
         else {
             return Ok(None);
@@ -674,7 +676,7 @@ impl Scan {
 /// The slot in a frame that has a slot's values.
 fn in_frame(slots: &Slots, group: &Group, slot: Slot) -> Slot {
     match slot {
-        Slot::Packed(_) => slots.packed_slot(group).0,
+        Slot::Packed(_) => slots.packed_slot(group),
         other => other,
     }
 }

@@ -1,5 +1,7 @@
 //! What is looked for in blocks: which texts, frames and slots may have it, and where in bytes it stands.
 
+use std::cell::OnceCell;
+
 use super::scan::Need;
 use crate::logs::blocks::pieces::frames_with;
 use crate::logs::blocks::spelling::{BEYOND_ASCII, ESCAPED, Letters, letters_of};
@@ -34,7 +36,8 @@ pub(super) struct Sought {
     letters: Letters,
     /// The key of tables that have it; `None` when they cannot tell.
     key: Option<u64>,
-    pub finder: Option<Finder>,
+    /// Made when it is asked for: most segments rule themselves out before.
+    finder: OnceCell<Option<Finder>>,
     /// The texts that have it.
     pub texts: TextSet,
     /// The blocks that may have one of these, as [`Texts::blocks_of`] tells them: one that is a template, and one that
@@ -79,7 +82,7 @@ impl Sought {
         };
         let mut sought = Sought {
             letters: letters_of(need.text()),
-            finder: Finder::new(need.text()),
+            finder: OnceCell::new(),
             need: need.clone(),
             key,
             texts: TextSet::default(),
@@ -152,6 +155,12 @@ impl Sought {
     /// How to find it in values with these letters; `None` when its bytes may be others there.
     pub(super) fn finder_for(&self, letters: Letters) -> Option<&Finder> {
         let is_plain = letters & (BEYOND_ASCII | ESCAPED) == 0;
-        self.finder.as_ref().filter(|_| is_plain)
+        self.finder().filter(|_| is_plain)
+    }
+
+    /// How to find it in plain bytes, when that is possible.
+    pub(super) fn finder(&self) -> Option<&Finder> {
+        let finder = self.finder.get_or_init(|| Finder::new(self.need.text()));
+        finder.as_ref()
     }
 }
