@@ -2,8 +2,8 @@
 //!
 //! A segment counts texts by their ordinals in its dictionary. To name them all costs more than to count them, and nearly
 //! all of them are cut off afterwards. So they are kept as they are until all segments are there, and only those are named
-//! that may be among the first `size`: with the `size`-th best of what is surely known, a bound, a text that reaches it
-//! over `n` segments has at least an `n`-th of it in one of them. The answer is exact.
+//! that may be among the first `size`: the `size`-th best of what is surely known is a bound, and a text that reaches it has in
+//! one of the segments at least that segment's part of it. The answer is exact.
 
 use std::fmt;
 use std::ops::Range;
@@ -22,6 +22,7 @@ pub(super) struct Unnamed {
     shard: String,
     /// Ordinal and number of events, by ordinal.
     counts: Vec<(u64, u64)>,
+    total: u64,
 }
 
 impl Unnamed {
@@ -31,6 +32,7 @@ impl Unnamed {
         Unnamed {
             column,
             shard,
+            total: counts.iter().map(|(_, count)| count).sum(),
             counts,
         }
     }
@@ -97,7 +99,7 @@ pub(super) fn name_most_frequent(
     size: usize,
 ) -> Result<u64, AggregateError> {
     let named: u64 = by_key.values().map(|bucket| bucket.count).sum();
-    let total = named + unnamed.iter().flat_map(Unnamed::all).sum::<u64>();
+    let total = named + unnamed.iter().map(|counts| counts.total).sum::<u64>();
     // What is surely known: buckets with a name, and the first of each segment.
     let mut known: FxHashMap<Key, u64> = by_key
         .iter()
@@ -113,36 +115,42 @@ pub(super) fn name_most_frequent(
         first.push((names, count_min));
     }
     let bound = place_of(known.values().copied().collect(), size);
-    let in_one_of_them = bound.div_ceil(unnamed.len().max(1) as u64).max(1);
-    // What each candidate has, and where it was not among those that were named.
+    // A text that reaches the bound has, in one segment at least, its part of it by the size of the segment.
+    let parts: Vec<u64> = unnamed
+        .iter()
+        .map(|counts| {
+            let weight = u128::from(counts.total) * u128::from(bound);
+            (weight.div_ceil(u128::from(total.max(1))) as u64).max(1)
+        })
+        .collect();
+    // What each candidate has, and in which segments it reached its part.
     let mut candidates: FxHashMap<Key, (u64, Vec<usize>)> = by_key
         .iter()
         .map(|(key, bucket)| (key.clone(), (bucket.count, Vec::new())))
         .collect();
     for (at, (names, count_min)) in first.into_iter().enumerate() {
-        let others = unnamed[at].names(in_one_of_them..count_min)?;
+        let others = unnamed[at].names(parts[at]..count_min)?;
         let all = names.into_iter().chain(others);
-        for (key, count) in all.filter(|(_, count)| *count >= in_one_of_them) {
+        for (key, count) in all.filter(|(_, count)| *count >= parts[at]) {
             let (sum, seen_in) = candidates.entry(key).or_default();
             *sum += count;
             seen_in.push(at);
         }
     }
+    // More is known by now.
+    let sums = candidates.values().map(|(sum, _)| *sum);
+    let bound = bound.max(place_of(sums.collect(), size));
     for (key, (mut count, seen_in)) in candidates {
-        if let Key::Text(text) = &key
-            && in_one_of_them > 1
-        {
-            let others = (unnamed.len() - seen_in.len()) as u64;
-            if count + others * (in_one_of_them - 1) < bound {
+        let unseen = (0..unnamed.len()).filter(|at| !seen_in.contains(at));
+        let unseen: Vec<usize> = unseen.filter(|at| parts[*at] > 1).collect();
+        if let Key::Text(text) = &key {
+            let more: u64 = unseen.iter().map(|at| parts[*at] - 1).sum();
+            if count + more < bound {
                 by_key.remove(&key);
                 continue;
             }
-            for (_, counts) in unnamed
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| !seen_in.contains(at))
-            {
-                count += counts.count_of(text)?;
+            for at in unseen {
+                count += unnamed[at].count_of(text)?;
             }
         }
         by_key.entry(key).or_default().count = count;
