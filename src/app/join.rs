@@ -154,6 +154,7 @@ async fn open_storage(context: &Context<'_>) -> anyhow::Result<Storage> {
         .segment_bytes
         .min(journal_settings.max_size_bytes / 4);
     let mut indexer_settings = indexer::Settings::new(&data_dir);
+    indexer_settings.exact = context.settings.exact();
     let writer_memory = limits.memory.0 / WRITER_MEMORY_SHARE;
     indexer_settings.writer_memory_bytes = usize::try_from(writer_memory).unwrap_or(usize::MAX);
 

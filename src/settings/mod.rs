@@ -216,10 +216,27 @@ impl Settings {
                 self.telemetry.log_format != new.telemetry.log_format,
             ),
             ("telemetry.otlp", self.telemetry.otlp != new.telemetry.otlp),
+            ("indices (exact)", self.exact() != new.exact()),
         ];
         sections
             .into_iter()
             .filter_map(|(section, differs)| differs.then_some(section))
+            .collect()
+    }
+
+    /// The fields that get columns however many different texts they have, by the pattern of their indices; that of
+    /// `default` is `*`.
+    pub fn exact(&self) -> Vec<(String, Vec<String>)> {
+        let pattern = |name: &str| match name {
+            "default" => "*".to_owned(),
+            name => name.to_owned(),
+        };
+        let with_exact = self
+            .indices
+            .iter()
+            .filter(|(_, index)| !index.exact.is_empty());
+        with_exact
+            .map(|(name, index)| (pattern(name), index.exact.clone()))
             .collect()
     }
 

@@ -60,7 +60,7 @@ pipelines:
       - grok: { field: message, pattern: "%{COMBINEDAPACHELOG}" }
 indices:
   "audit-*": { retention: 365d }
-  debug: { retention: off }
+  debug: { retention: off, exact: [client.ip, trace.id] }
 "#,
     )
     .unwrap()
@@ -76,6 +76,7 @@ indices:
     assert_eq!(nginx.pipeline.as_deref(), Some("nginx_access"));
     assert_eq!(settings.sources.len(), 1, "the default source is replaced");
     assert_eq!(settings.indices["debug"].retention, None);
+    assert_eq!(settings.indices["debug"].exact, ["client.ip", "trace.id"]);
     assert_eq!(settings.indices["default"], IndexSettings::default());
     assert_eq!(parse(&to_yaml(&settings)).unwrap().settings, settings);
 }
@@ -215,7 +216,12 @@ fn a_reload_tells_what_needs_a_restart() {
     assert_eq!(old.restart_needed_for(&new), Vec::<&str>::new());
     new.limits.memory = ByteSize::gib(2);
     new.listen.clear();
-    assert_eq!(old.restart_needed_for(&new), ["listen", "limits"]);
+    let exact = vec!["trace.id".to_owned()];
+    new.indices.entry("b".to_owned()).or_default().exact = exact;
+    assert_eq!(
+        old.restart_needed_for(&new),
+        ["listen", "limits", "indices (exact)"]
+    );
 }
 
 proptest::proptest! {

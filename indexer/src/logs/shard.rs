@@ -60,6 +60,11 @@ pub struct ShardFiles {
     known_segments: Arc<std::sync::Mutex<FxHashMap<SegmentId, Arc<SegmentContents>>>>,
 }
 
+/// A field that this many searches sorted or aggregated by keeps its column when the day is sealed.
+const ASKED_OFTEN: u32 = 3;
+/// With more texts than this a field gets a column only when the settings say so: some 100 bytes each while it is made.
+const ASKED_TEXTS_MAX: u64 = 2_000_000;
+
 /// The writer of one shard.
 ///
 /// tantivy's writer costs threads and some MiB, so only a few shards keep theirs ([`Shard::keep_writer`]). The others
@@ -247,6 +252,26 @@ impl ShardFiles {
             segments,
             ids: self.ids.clone(),
         }))
+    }
+}
+
+impl ShardFiles {
+    /// The paths for which searches made columns often enough to keep them from now on, when they are not too large to be
+    /// made in a merge.
+    fn asked_columns(&self) -> Vec<String> {
+        let known = self.known_segments.lock();
+        let known = known.expect("no holder of this lock panics");
+        let mut asked: std::collections::BTreeMap<String, (u32, u64)> = Default::default();
+        for (path, times, texts) in known.values().flat_map(|contents| contents.asked_columns()) {
+            let (all_times, all_texts) = asked.entry(path).or_default();
+            *all_times += times;
+            *all_texts += texts;
+        }
+        let times_min = ASKED_OFTEN * known.len() as u32;
+        let is_worth =
+            |(times, texts): &(u32, u64)| *times >= times_min && *texts <= ASKED_TEXTS_MAX;
+        let asked = asked.into_iter().filter(|(_, asked)| is_worth(asked));
+        asked.map(|(path, _)| path).collect()
     }
 }
 
@@ -442,11 +467,17 @@ impl Shard {
     }
 
     /// Begins to make one segment of all that are visible, regrouped in larger blocks, on threads of its own. Events may be
-    /// added meanwhile; they stay in segments of their own.
+    /// added meanwhile; they stay in segments of their own. The paths of `exact` get columns however distinct their texts
+    /// are, and so do those that searches asked for often.
     ///
     /// # Errors
     /// The writer cannot be had.
-    pub fn begin_sealing(&mut self) -> tantivy::Result<()> {
+    pub fn begin_sealing(&mut self, mut exact: Vec<String>) -> tantivy::Result<()> {
+        exact.extend(self.files.asked_columns());
+        {
+            let wanted = self.files.wishes.exact.lock();
+            *wanted.expect("no holder of this lock panics") = exact;
+        }
         let segments = self.files.index.searchable_segment_ids()?;
         self.writer()?;
         self.files.wishes.is_sealing.store(true, Ordering::Relaxed);
@@ -479,6 +510,15 @@ impl Shard {
         self.sealing = None;
         self.files.wishes.is_sealing.store(false, Ordering::Relaxed);
         Some(outcome)
+    }
+
+    /// Whether some segment lacks the column of one of these paths.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn lacks_columns(&self, paths: &[String]) -> tantivy::Result<bool> {
+        let view = self.files.view()?;
+        Ok(paths.iter().any(|path| view.is_too_distinct(path)))
     }
 
     /// Gives up the writer; its merges go on, on a thread that ends with them. Everything must be visible.

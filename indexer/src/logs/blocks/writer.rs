@@ -739,6 +739,8 @@ impl<W: Write> BlocksWriter<W> {
         section.clear();
         word_table::write(&mut frames.words, frames.places.len(), &mut section);
         let words_len = section.len() as u64;
+        // Slots without a byte lie in no frame.
+        frames.pieces.truncate(frames.places.len());
         pieces::write(&frames.pieces, &mut section);
         let pieces_len = section.len() as u64 - words_len;
         self.write(&section)?;

@@ -1,20 +1,23 @@
 //! All values under a path, document by document.
 
 use tantivy::DocId;
+use tantivy::columnar::ColumnarWriter;
 
 use super::leaves::Leaves;
 use crate::logs::blocks::spelling::{bare_of, text_of};
-use crate::logs::blocks::{FramedSlot, MarkKind, OpenBlock, Row, Slot};
+use crate::logs::blocks::{BlocksFile, FramedSlot, MarkKind, OpenBlock, Row, Slot};
+use crate::logs::columns::TEXTS_NAME;
 use crate::logs::flatten::{LeafValue, flatten};
-use crate::logs::segment::{Segment, unreadable};
+use crate::logs::plugin::time_in;
+use crate::logs::schema::is_full_text;
+use crate::logs::segment::unreadable;
 
 /// Calls `visit` with each value under a path, by document.
 pub fn visit_values(
-    segment: &Segment,
+    file: &BlocksFile,
     path: &str,
     visit: &mut dyn FnMut(DocId, &LeafValue),
 ) -> tantivy::Result<()> {
-    let file = segment.blocks();
     let shapes = file.shapes().map_err(unreadable)?;
     let texts = file.texts().map_err(unreadable)?;
     let leaves = Leaves::of(shapes, Some(path));
@@ -95,4 +98,25 @@ pub fn visit_values(
         }
     }
     Ok(())
+}
+
+/// The texts of a path that its columns file has none of, as a columnar with one column named [`TEXTS_NAME`]: what
+/// the column would be if it had one.
+///
+/// # Errors
+/// The blocks are damaged.
+pub fn made_texts(file: &BlocksFile, path: &str) -> tantivy::Result<Vec<u8>> {
+    let mut writer = ColumnarWriter::default();
+    visit_values(file, path, &mut |doc, value| {
+        if let LeafValue::Text(text) = value
+            && !is_full_text(path, text)
+            && time_in(text).is_none()
+        {
+            writer.record_str(doc, TEXTS_NAME, text);
+        }
+    })?;
+    let document_count = file.places().last().map_or(0, |place| place.end_document());
+    let mut bytes = Vec::new();
+    writer.serialize(document_count, None, &mut bytes)?;
+    Ok(bytes)
 }
