@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 use tantivy::directory::OwnedBytes;
 use zstd::bulk::Decompressor;
 
+use super::answers::{Answer, Answers};
 use super::block::{Block, FramedSlot, Group, Slot, Slots};
 use super::map::{Map, Rows};
 use super::number::{Cursor, push_number};
@@ -218,11 +219,13 @@ impl BlockPlace {
 
 /// Parts and frames of blocks that were read, of all files; the ones used least are dropped.
 ///
-/// Half of the room is for each: a search that reads many frames shall not drive the parts out.
+/// Each kind has room of its own, so that a search that reads many frames does not drive the parts out; answers to questions
+/// (answers.rs) have a sixth.
 #[derive(Clone)]
 pub struct BlockCache {
     parts: Arc<Cache<Key, Part, ByMemory>>,
     frames: Arc<Cache<Key, Arc<Frame>, ByMemory>>,
+    answers: Answers,
     next_file: Arc<AtomicU64>,
     /// Those not at work: making one costs as much as decompressing some KiB.
     decompressors: Arc<Mutex<Vec<Decompressor<'static>>>>,
@@ -270,11 +273,13 @@ impl Weighter<Key, Arc<Frame>> for ByMemory {
 impl BlockCache {
     /// Keeps about so many bytes.
     pub fn new(bytes: u64) -> BlockCache {
-        let half = bytes / 2;
+        let answers = bytes / 6;
+        let half = (bytes - answers) / 2;
         let items = |bytes_each: u64| (half / bytes_each) as usize;
         BlockCache {
             parts: Arc::new(Cache::with_weighter(items(128 * 1024), half, ByMemory)),
             frames: Arc::new(Cache::with_weighter(items(128 * 1024), half, ByMemory)),
+            answers: Answers::new(answers),
             next_file: Arc::default(),
             decompressors: Arc::default(),
         }
@@ -510,6 +515,18 @@ impl BlocksFile {
         let part = Part::Rows(Arc::clone(&rows));
         self.inner.cache.parts.insert(key, part);
         rows
+    }
+
+    /// What a question, given by a hash of all that it is, found in a block before.
+    pub fn answer(&self, question: u128, block: usize) -> Option<Answer> {
+        let Inner { cache, file, .. } = &*self.inner;
+        cache.answers.get(*file, question, block as u32)
+    }
+
+    /// Keeps what a question found in a block.
+    pub fn keep_answer(&self, question: u128, block: usize, answer: Answer) {
+        let Inner { cache, file, .. } = &*self.inner;
+        cache.answers.insert(*file, question, block as u32, answer);
     }
 
     /// Which frames of a block have which words; `None` where there are no tables.

@@ -24,6 +24,7 @@
 //! Form 1, of shard format 2, had a filter behind each frame instead of words and pieces, and groups and slots in one
 //! section. It is read without its filters, so searches look through all of it; merges write it anew.
 
+mod answers;
 mod block;
 mod cut;
 mod file;
@@ -42,6 +43,7 @@ pub mod usage;
 mod word_table;
 mod writer;
 
+pub use answers::Answer;
 pub use block::{FramedSlot, Group, Slot, Slots};
 pub use file::{BlockCache, BlocksFile, OpenBlock, Row};
 pub use map::Map;
