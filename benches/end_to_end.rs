@@ -1,7 +1,7 @@
 //! The whole appliance over HTTP: a corpus through `_bulk` with fsync before each OK, then the log explorer's queries.
 //!
 //! `DAYBOOK_CORPUS=corpus.ndjson cargo bench --bench end_to_end`; without the variable it makes a small corpus itself, so
-//! that it always runs. Prints a table; asserts nothing. CPU and memory are those of the server's process, read from
+//! that it always runs; `random-words` and `random-ids` stand for the worst. Prints a table; asserts nothing. CPU and memory are those of the server's process, read from
 //! `/proc`; the client's own CPU competes with it for the cores.
 //!
 //! `DAYBOOK_BENCH_DIR` keeps the data directory, or searches one that was kept; with `DAYBOOK_BENCH_CORE` the server that
@@ -15,6 +15,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+#[path = "../indexer/benches/adversarial/mod.rs"]
+mod adversarial;
 
 /// Documents are sent in requests of about this size, the size most shippers use.
 const REQUEST_BYTES: usize = 1024 * 1024;
@@ -390,13 +393,16 @@ async fn send_bulk(client: &reqwest::Client, url: &str, body: Vec<u8>) -> Durati
 
 /// Cuts the corpus into `_bulk` requests. Answers how many documents and bytes of them there were.
 fn read_requests(queue: &tokio::sync::mpsc::Sender<(usize, Vec<u8>)>) -> (u64, u64) {
-    let lines: Box<dyn Iterator<Item = Vec<u8>>> = match std::env::var("DAYBOOK_CORPUS") {
-        Ok(path) => Box::new(
+    let corpus = std::env::var("DAYBOOK_CORPUS").ok();
+    let adversarial = corpus.as_deref().and_then(adversarial::lines);
+    let lines: Box<dyn Iterator<Item = Vec<u8>>> = match (adversarial, corpus) {
+        (Some(lines), _) => Box::new(lines),
+        (None, Some(path)) => Box::new(
             BufReader::with_capacity(1 << 20, std::fs::File::open(path).unwrap())
                 .split(b'\n')
                 .map(Result::unwrap),
         ),
-        Err(_) => Box::new((0..20_000).map(generated_line)),
+        (None, None) => Box::new((0..20_000).map(generated_line)),
     };
     let (mut events, mut bytes, mut in_request) = (0, 0, 0);
     let mut body = Vec::with_capacity(REQUEST_BYTES + 4096);

@@ -75,10 +75,10 @@ const TEMPLATE: u8 = 4;
 const TIME_FIRST: u8 = 5;
 const MARK_MAX: u8 = 8;
 
-/// The first letters of a word that are a key of a frame's filter of their own, for searches by beginning.
+/// The first letters of a word that are a key of a block's table of their own, for searches by beginning.
 pub const BEGINNING_CHARS: usize = 3;
 
-/// The key of a filter for words that begin with these [`BEGINNING_CHARS`] characters.
+/// The key in a table for words that begin with these [`BEGINNING_CHARS`] characters.
 pub fn beginning_key(beginning: &str) -> u64 {
     super::bloom::hash(beginning.as_bytes()) ^ 0x5851_F42D_4C95_7F2D
 }
