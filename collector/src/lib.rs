@@ -4,6 +4,7 @@
 pub mod body;
 pub mod cpu;
 pub mod level;
+pub mod listener;
 pub mod pipeline;
 pub mod source;
 pub mod text;

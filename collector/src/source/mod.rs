@@ -3,9 +3,10 @@
 pub mod checkpoint;
 pub mod elastic_bulk;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 pub mod file;
 pub mod otlp;
+pub mod syslog;
 
 use std::sync::Arc;
 
