@@ -6,6 +6,7 @@ pub mod cpu;
 pub mod level;
 pub mod listener;
 pub mod pipeline;
+pub mod secret;
 pub mod source;
 pub mod text;
 pub mod transform;
