@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod cpu;
+pub mod flat_json;
 pub mod level;
 pub mod listener;
 pub mod pipeline;

@@ -6,11 +6,16 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use collector::cpu::CpuPermits;
+use collector::listener::seats::Seats;
+use collector::listener::{Listening, Sockets};
 use collector::pipeline::Pipeline;
 use collector::source::SourceParts;
 use collector::source::checkpoint::CheckpointStore;
 use collector::source::file::tailer::FileCounts;
 use collector::source::file::{self, FileSource};
+use collector::source::gelf::GelfSource;
+use collector::source::syslog::SyslogSource;
 use event::{Append, Ledger, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +35,10 @@ pub struct Sources {
     pub checkpoints: Arc<Mutex<CheckpointStore>>,
     /// Where they show their figures.
     pub metrics: Metrics,
+    /// The addresses they take from. Locked only while sources are started.
+    pub sockets: Mutex<Sockets>,
+    /// Permits for work, the whole process's.
+    pub cpu: CpuPermits,
 }
 
 /// A source at work, until it is told to stop.
@@ -70,6 +79,16 @@ impl Sources {
                 self.show_files(name, source.counts());
                 Box::pin(source.run(shutdown))
             }
+            Source::Gelf(settings) => {
+                let source = GelfSource::new(settings, parts, self.listening(source))?;
+                self.show_connections(name, source.seats());
+                Box::pin(source.run(shutdown))
+            }
+            Source::Syslog(settings) => {
+                let source = SyslogSource::new(settings, parts, self.listening(source))?;
+                self.show_connections(name, source.seats());
+                Box::pin(source.run(shutdown))
+            }
         })
     }
 
@@ -97,6 +116,15 @@ impl Sources {
         let settings = settings.ok_or_else(|| format!("no pipeline is named {name}"))?;
         let pipeline = Pipeline::compile(name, settings).map_err(|error| error.to_string())?;
         Ok(Arc::new(pipeline))
+    }
+
+    fn listening(&self, source: &Source) -> Listening {
+        let mut sockets = self.sockets.lock().expect("no holder of this lock panics");
+        Listening {
+            sockets: sockets.take(source.listeners()),
+            cpu: self.cpu.clone(),
+            message_bytes_max: self.event_bytes_max(),
+        }
     }
 
     fn file_settings(&self, settings: &file::Settings) -> file::Settings {
@@ -161,6 +189,32 @@ impl Sources {
         }
     }
 
+    fn show_connections(&self, name: &str, seats: Seats) {
+        let open = seats.clone();
+        self.show(
+            name,
+            FigureKind::Gauge,
+            "daybook_source_connections",
+            "Open connections of senders.",
+            move || open.counts().open as f64,
+        );
+        let displaced = seats.clone();
+        self.show(
+            name,
+            FigureKind::Counter,
+            "daybook_source_connections_displaced_total",
+            "Silent connections closed to make room for new ones.",
+            move || displaced.counts().displaced as f64,
+        );
+        self.show(
+            name,
+            FigureKind::Counter,
+            "daybook_source_connections_refused_total",
+            "Connections turned away because all others were busy.",
+            move || seats.counts().refused as f64,
+        );
+    }
+
     /// Shows one figure of a source under `/metrics`.
     fn show(
         &self,
@@ -189,6 +243,7 @@ pub fn found(settings: &Settings) -> Vec<String> {
     for source in settings.sources.values() {
         match source {
             Source::File(source) => files += FileSource::paths_found(source).len(),
+            Source::Gelf(_) | Source::Syslog(_) => {}
         }
     }
     vec![format!("{files} log files to follow")]

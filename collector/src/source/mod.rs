@@ -6,6 +6,7 @@ pub mod elastic_bulk;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod file;
+pub mod gelf;
 pub mod otlp;
 pub mod syslog;
 

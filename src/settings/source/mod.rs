@@ -3,6 +3,8 @@
 //! A new type is a file beside `file.rs`, a variant of [`Source`], and a line in [`BUILT`] and in [`Source::parts`].
 
 mod file;
+mod gelf;
+mod syslog;
 
 use collector::source as sources;
 use collector::transform::multiline::{self, Multiline};
@@ -19,17 +21,24 @@ use super::suggestion::did_you_mean;
 pub enum Source {
     /// `type: file`.
     File(sources::file::Settings),
+    /// `type: gelf`.
+    Gelf(sources::gelf::Settings),
+    /// `type: syslog`.
+    Syslog(sources::syslog::Settings),
 }
 
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 1] = [("file", file::read)];
+const BUILT: [(&str, Read); 3] = [
+    ("file", file::read),
+    ("gelf", gelf::read),
+    ("syslog", syslog::read),
+];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 9] = [
+const NOT_BUILT: [&str; 8] = [
     "docker",
-    "syslog",
     "journald",
     "kafka",
     "loki",
@@ -50,6 +59,15 @@ impl Source {
         self.parts().2
     }
 
+    /// The listeners it takes from, by their names in `listen:`.
+    pub fn listeners(&self) -> &[String] {
+        match self {
+            Source::File(_) => &[],
+            Source::Gelf(gelf) => &gelf.listen,
+            Source::Syslog(syslog) => &syslog.listen,
+        }
+    }
+
     /// Its `type`.
     pub fn kind(&self) -> &'static str {
         self.parts().0
@@ -58,6 +76,8 @@ impl Source {
     fn parts(&self) -> (&'static str, Option<&str>, Json) {
         match self {
             Source::File(file) => ("file", file.pipeline.as_deref(), json!(file)),
+            Source::Gelf(gelf) => ("gelf", gelf.pipeline.as_deref(), json!(gelf)),
+            Source::Syslog(syslog) => ("syslog", syslog.pipeline.as_deref(), json!(syslog)),
         }
     }
 }

@@ -12,9 +12,10 @@ use event::{Document, Event, IndexName, Timestamp};
 use jiff::tz::TimeZone;
 
 use super::message::{Message, Parameter, parse};
-use super::priority;
 use super::time::Clock;
+use crate::flat_json::{push_field, push_raw_field, push_string};
 use crate::level;
+use crate::listener::reception::Written;
 use crate::pipeline::Pipeline;
 
 /// A message this far ahead of its arrival is not believed: the sender's clock is wrong.
@@ -30,7 +31,7 @@ pub struct Stamp {
     pub pipeline: Option<Arc<Pipeline>>,
     /// This machine's name, for messages of its own that name no host.
     pub host_name: Option<String>,
-    /// By priority, from [`priority::field_texts`].
+    /// By priority, from [`super::priority::field_texts`].
     pub priority_fields: Vec<Box<[u8]>>,
 }
 
@@ -47,19 +48,6 @@ pub struct Writer {
     received: u64,
     received_bytes: u64,
     dropped: Vec<&'static str>,
-}
-
-/// What became of some messages.
-#[derive(Debug, Default)]
-pub struct Written {
-    /// For the journal.
-    pub events: Vec<Event>,
-    /// Messages read, the dropped ones among them.
-    pub received: u64,
-    /// Bytes they had.
-    pub received_bytes: u64,
-    /// Why steps dropped events, one entry each.
-    pub dropped: Vec<&'static str>,
 }
 
 /// Who sends, as texts.
@@ -176,6 +164,7 @@ impl Writer {
             received: std::mem::take(&mut self.received),
             received_bytes: std::mem::take(&mut self.received_bytes),
             dropped: std::mem::take(&mut self.dropped),
+            rejected: Vec::new(),
         }
     }
 
@@ -201,7 +190,7 @@ impl Writer {
             }
         }
         if let Some(version) = message.version {
-            push_number_field(out, "log.syslog.version", &version.to_string());
+            push_raw_field(out, "log.syslog.version", &version.to_string());
         }
         push_field(out, "host.name", message.host.unwrap_or(&self.peer.host));
         if let Some(host) = message.host {
@@ -213,7 +202,7 @@ impl Writer {
         }
         if let Some(process) = message.process {
             if is_process_id(process) {
-                push_number_field(out, "process.pid", process);
+                push_raw_field(out, "process.pid", process);
             }
             push_field(out, "log.syslog.procid", process);
         }
@@ -237,13 +226,6 @@ impl Writer {
         }
         out.push(b'}');
         timestamp
-    }
-}
-
-impl Written {
-    /// About how many bytes the events take in memory.
-    pub fn byte_size(&self) -> usize {
-        self.events.iter().map(Event::byte_size).sum()
     }
 }
 
@@ -312,24 +294,6 @@ fn push_structured(out: &mut Vec<u8>, parameters: &[Parameter<'_>]) {
     }
 }
 
-fn push_field(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-    push_string(out, value);
-}
-
-fn push_number_field(out: &mut Vec<u8>, name: &str, digits: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-    out.extend_from_slice(digits.as_bytes());
-}
-
-fn push_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a string is written to memory");
-}
-
 /// A stamp for the default index.
 #[cfg(test)]
 pub fn stamp(pipeline: Option<Arc<Pipeline>>) -> Arc<Stamp> {
@@ -338,7 +302,7 @@ pub fn stamp(pipeline: Option<Arc<Pipeline>>) -> Arc<Stamp> {
         zone: TimeZone::UTC,
         pipeline,
         host_name: Some("here".to_owned()),
-        priority_fields: priority::field_texts(),
+        priority_fields: super::priority::field_texts(),
     })
 }
 

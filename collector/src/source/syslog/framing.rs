@@ -98,7 +98,7 @@ impl Deframer {
     }
 
     /// What is left when the sender has closed: a last line without an end, or a counted message that lacks some.
-    pub fn finish(self, buffer: &[u8]) -> Option<Frame> {
+    pub fn finish(&mut self, buffer: &[u8]) -> Option<Frame> {
         if self.skipping != Skipping::No || buffer.is_empty() {
             return None;
         }

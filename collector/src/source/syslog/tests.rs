@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::listener::Transport;
 use crate::source::fake::{FakeJournal, fixed_now};
 
 struct Running {
@@ -29,30 +30,30 @@ struct Running {
 impl Running {
     async fn start(settings: &Settings) -> Running {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut sockets = Sockets {
-            udp: vec![UdpSockets::bind(loopback).unwrap()],
-            tcp: vec![Listener::bind(loopback).unwrap()],
-            tls: Vec::new(),
-        };
-        if settings.tls.is_some() {
-            sockets.tls.push(Listener::bind(loopback).unwrap());
-        }
+        let mut sockets = Sockets::default();
+        let mut open = |name, transport| sockets.open(name, transport, loopback).unwrap();
+        let udp = open(SYSLOG_UDP, Transport::Udp);
+        let tcp = open(SYSLOG_TCP, Transport::Tcp);
+        let tls = settings.tls.is_some();
+        let tls = tls.then(|| open(SYSLOG_TLS, Transport::Tcp));
         let journal = Arc::new(FakeJournal::default());
         let ledger = Ledger::new();
-        let parts = Parts {
+        let parts = SourceParts {
             name: Arc::from("syslog"),
             pipeline: None,
             append: Arc::clone(&journal) as Arc<dyn Append>,
             ledger: ledger.source("syslog"),
             host_name: Some("here".to_owned()),
-            message_bytes_max: 10_000,
-            cpu: CpuPermits::new(2),
+            recovered: Default::default(),
             now: fixed_now,
         };
-        let (tcp, udp) = (sockets.tcp[0].address(), sockets.udp[0].address());
-        let tls = sockets.tls.first().map(Listener::address);
+        let listening = Listening {
+            sockets,
+            cpu: CpuPermits::new(2),
+            message_bytes_max: 10_000,
+        };
         let shutdown = CancellationToken::new();
-        let source = SyslogSource::new(settings, sockets, parts).unwrap();
+        let source = SyslogSource::new(settings, parts, listening).unwrap();
         let task = tokio::spawn(source.run(shutdown.clone()));
         Running {
             journal,
