@@ -51,7 +51,7 @@ impl Settings {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let config = builder
+        let mut config = builder
             .with_single_cert(certificates(&self.certificate)?, private_key(&self.key)?)
             .map_err(|error| {
                 format!(
@@ -60,6 +60,9 @@ impl Settings {
                     self.key.display()
                 )
             })?;
+        // A sender that only writes never reads tickets; when it closes with them unread, its kernel resets the connection
+        // and throws away what we have not taken yet.
+        config.send_tls13_tickets = 0;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
