@@ -11,9 +11,11 @@ use collector::listener::seats::Seats;
 use collector::listener::{Listening, Sockets};
 use collector::pipeline::Pipeline;
 use collector::source::SourceParts;
+use collector::source::beats::BeatsSource;
 use collector::source::checkpoint::CheckpointStore;
 use collector::source::file::tailer::FileCounts;
 use collector::source::file::{self, FileSource};
+use collector::source::fluent_forward::FluentForwardSource;
 use collector::source::gelf::GelfSource;
 use collector::source::syslog::SyslogSource;
 use event::{Append, Ledger, Timestamp};
@@ -77,6 +79,16 @@ impl Sources {
             Source::File(settings) => {
                 let source = FileSource::new(&self.file_settings(settings), parts)?;
                 self.show_files(name, source.counts());
+                Box::pin(source.run(shutdown))
+            }
+            Source::Beats(settings) => {
+                let source = BeatsSource::new(settings, parts, self.listening(source))?;
+                self.show_connections(name, source.seats());
+                Box::pin(source.run(shutdown))
+            }
+            Source::FluentForward(settings) => {
+                let source = FluentForwardSource::new(settings, parts, self.listening(source))?;
+                self.show_connections(name, source.seats());
                 Box::pin(source.run(shutdown))
             }
             Source::Gelf(settings) => {
@@ -243,7 +255,7 @@ pub fn found(settings: &Settings) -> Vec<String> {
     for source in settings.sources.values() {
         match source {
             Source::File(source) => files += FileSource::paths_found(source).len(),
-            Source::Gelf(_) | Source::Syslog(_) => {}
+            Source::Beats(_) | Source::FluentForward(_) | Source::Gelf(_) | Source::Syslog(_) => {}
         }
     }
     vec![format!("{files} log files to follow")]

@@ -30,6 +30,10 @@ pub enum Service {
     GelfUdp,
     /// GELF by stream.
     GelfTcp,
+    /// Fluentd's forward protocol.
+    FluentForward,
+    /// The Beats protocol, lumberjack version 2.
+    Beats,
 }
 
 /// Who answers on an address.
@@ -49,7 +53,7 @@ const NOT_BUILT: [&str; 3] = ["loki", "prometheus", "alertmanager"];
 
 impl Service {
     /// All of them.
-    pub const ALL: [Service; 9] = [
+    pub const ALL: [Service; 11] = [
         Service::Http,
         Service::OtlpGrpc,
         Service::OtlpHttp,
@@ -59,6 +63,8 @@ impl Service {
         Service::SyslogTls,
         Service::GelfUdp,
         Service::GelfTcp,
+        Service::FluentForward,
+        Service::Beats,
     ];
 
     /// Its name in the settings and in `listeners.json`.
@@ -73,6 +79,8 @@ impl Service {
             Service::SyslogTls => "syslog_tls",
             Service::GelfUdp => "gelf_udp",
             Service::GelfTcp => "gelf_tcp",
+            Service::FluentForward => "fluent_forward",
+            Service::Beats => "beats",
         }
     }
 
@@ -83,9 +91,11 @@ impl Service {
                 Speaker::Http
             }
             Service::SyslogUdp | Service::GelfUdp => Speaker::Source(Transport::Udp),
-            Service::SyslogTcp | Service::SyslogTls | Service::GelfTcp => {
-                Speaker::Source(Transport::Tcp)
-            }
+            Service::SyslogTcp
+            | Service::SyslogTls
+            | Service::GelfTcp
+            | Service::FluentForward
+            | Service::Beats => Speaker::Source(Transport::Tcp),
         }
     }
 
@@ -109,6 +119,8 @@ pub fn default_listen() -> Listen {
         (Service::SyslogTls, loopback(6514)),
         (Service::GelfUdp, loopback(12201)),
         (Service::GelfTcp, loopback(12201)),
+        (Service::FluentForward, loopback(24224)),
+        (Service::Beats, loopback(5044)),
     ])
 }
 

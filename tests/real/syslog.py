@@ -171,6 +171,7 @@ def rsyslog(work, action, name, queue=""):
     (work / "rsyslog.conf").write_text(f"""
 global(workDirectory="{work}/spool" maxMessageSize="64k" preserveFQDN="on" localHostname="peer-host"
        defaultNetstreamDriverCAFile="{work}/../tls.crt")
+main_queue(queue.workerThreads="1")
 module(load="imfile" mode="inotify")
 input(type="imfile" file="{work}/in.log" tag="{name}" severity="warning" facility="local3" ruleset="out")
 ruleset(name="out") {{
@@ -315,7 +316,7 @@ def part_kill(daybook, work):
              'queue.saveOnShutdown="on"')
     action = f'port="{daybook.tcp}" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"'
     peer = rsyslog(folder, action, name, queue)
-    before_kill = []
+    before_kill, stored_before = [], daybook.books()["stored"]
     try:
         for step in (1, 2, 3):
             wait_for("some progress", lambda: daybook.count(name) > number * step // 5, 180)
@@ -347,6 +348,9 @@ def part_kill(daybook, work):
     # one stretch per kill. Never anything else.
     if len(gaps) > 3:
         raise SystemExit(f"FAILED: more than one gap per kill: {gaps}")
+    books = daybook.books()
+    if stored != books["stored"] - stored_before:
+        raise SystemExit(f"FAILED: the books say {books}, {stored} are found")
     print(f"  {name}: {number} sent, {stored} stored, {doubled} doubled, lost by three kills: "
           f"{[last - first + 1 for first, last in gaps] or 'nothing'}")
 

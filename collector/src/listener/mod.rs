@@ -18,6 +18,7 @@ use tcp::Listener;
 use udp::UdpSockets;
 
 pub mod connection;
+pub mod conversation;
 pub mod funnel;
 pub mod reception;
 pub mod seats;

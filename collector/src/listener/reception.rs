@@ -23,8 +23,8 @@ use crate::source::SourceParts;
 /// A message must be whole within this time. Who sends a byte a second has no business here.
 const MESSAGE_TIME: Duration = Duration::from_secs(60);
 
-/// Events between the sockets and the journal.
-pub const FUNNEL_BYTES: usize = 64 << 20;
+/// Events between the sockets and the journal: some batches, not more, because a crash loses what is in it.
+pub const FUNNEL_BYTES: usize = 16 << 20;
 
 /// Halves of messages that wait for the rest, over all connections.
 const HALVES_BYTES: u64 = 64 << 20;

@@ -1,11 +1,13 @@
 //! Where events enter, one file or folder per protocol.
 
+pub mod beats;
 pub mod checkpoint;
 pub mod delivery;
 pub mod elastic_bulk;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod file;
+pub mod fluent_forward;
 pub mod gelf;
 pub mod otlp;
 pub mod syslog;

@@ -2,7 +2,9 @@
 //!
 //! A new type is a file beside `file.rs`, a variant of [`Source`], and a line in [`BUILT`] and in [`Source::parts`].
 
+mod beats;
 mod file;
+mod fluent_forward;
 mod gelf;
 mod syslog;
 
@@ -21,6 +23,10 @@ use super::suggestion::did_you_mean;
 pub enum Source {
     /// `type: file`.
     File(sources::file::Settings),
+    /// `type: beats`.
+    Beats(sources::beats::Settings),
+    /// `type: fluent_forward`.
+    FluentForward(sources::fluent_forward::Settings),
     /// `type: gelf`.
     Gelf(sources::gelf::Settings),
     /// `type: syslog`.
@@ -30,8 +36,10 @@ pub enum Source {
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 3] = [
+const BUILT: [(&str, Read); 5] = [
+    ("beats", beats::read),
     ("file", file::read),
+    ("fluent_forward", fluent_forward::read),
     ("gelf", gelf::read),
     ("syslog", syslog::read),
 ];
@@ -63,6 +71,8 @@ impl Source {
     pub fn listeners(&self) -> &[String] {
         match self {
             Source::File(_) => &[],
+            Source::Beats(beats) => &beats.listen,
+            Source::FluentForward(forward) => &forward.listen,
             Source::Gelf(gelf) => &gelf.listen,
             Source::Syslog(syslog) => &syslog.listen,
         }
@@ -76,6 +86,12 @@ impl Source {
     fn parts(&self) -> (&'static str, Option<&str>, Json) {
         match self {
             Source::File(file) => ("file", file.pipeline.as_deref(), json!(file)),
+            Source::Beats(beats) => ("beats", beats.pipeline.as_deref(), json!(beats)),
+            Source::FluentForward(forward) => (
+                "fluent_forward",
+                forward.pipeline.as_deref(),
+                json!(forward),
+            ),
             Source::Gelf(gelf) => ("gelf", gelf.pipeline.as_deref(), json!(gelf)),
             Source::Syslog(syslog) => ("syslog", syslog.pipeline.as_deref(), json!(syslog)),
         }

@@ -253,8 +253,22 @@ async fn tls_is_spoken_and_plain_text_is_not_understood_there() {
     let messages = running.messages(2000).await;
     assert!(messages[1999].starts_with("1999 "), "{}", messages[1999]);
     stream.shutdown().await.unwrap();
+
+    // A sender that never reads and closes at once: what it wrote must not be thrown away by a reset.
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    for n in 0..20_000 {
+        stream
+            .write_all(format!("<13>{n} {}\n", "x".repeat(50)).as_bytes())
+            .await
+            .unwrap();
+    }
+    stream.flush().await.unwrap();
+    drop(stream);
+    running.messages(22_000).await;
     let (journal, _) = running.stop().await;
-    assert_eq!(journal.events().len(), 2000);
+    assert_eq!(journal.events().len(), 22_000);
 }
 
 #[tokio::test]
