@@ -444,11 +444,8 @@ mod tests {
     #[test]
     fn a_bad_entry_leaves_its_neighbours_alone() {
         let deep = [vec![0x92, 0x00], vec![0x91; 100], vec![0xc0]].concat();
-        let large = [
-            vec![0x92, 0x01, 0x85],
-            record(&"x".repeat(255))[1..].repeat(5),
-        ]
-        .concat();
+        let texts = text(&"x".repeat(255)).repeat(5);
+        let large = [vec![0x92, 0x01, 0x81], text("a"), vec![0x95], texts].concat();
         let entries = [
             entry("a"),
             deep,
