@@ -3,8 +3,11 @@
 
 pub mod body;
 pub mod cpu;
+pub mod flat_json;
 pub mod level;
+pub mod listener;
 pub mod pipeline;
+pub mod secret;
 pub mod source;
 pub mod text;
 pub mod transform;

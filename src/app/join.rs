@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use collector::body::BodyReader;
 use collector::cpu::CpuPermits;
+use collector::listener::Sockets;
 use collector::source::checkpoint::CheckpointStore;
 use collector::source::otlp::{self, Otlp};
 use collector::source::{PushContext, elastic_bulk};
@@ -22,8 +23,8 @@ use query::logs::execute::Executor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::file_sources::{FileSources, files_found};
 use super::parts::{Context, Parts};
+use super::sources::{self, Sources};
 use crate::disk::DiskWatch;
 use crate::feed::Feed;
 use crate::intake::Intake;
@@ -40,7 +41,7 @@ const BODY_MEMORY_SHARE: u64 = 4;
 /// One search may take this share.
 const SEARCH_MEMORY_SHARE: u64 = 8;
 
-/// How far the file sources have come, below the data directory; written before the journal forgets.
+/// How far the sources have come, below the data directory; written before the journal forgets.
 const CHECKPOINTS: &str = "file_checkpoints";
 
 /// What opening the files gives.
@@ -58,7 +59,7 @@ struct Storage {
 ///
 /// # Errors
 /// A part cannot start; what was started is stopped by dropping it.
-pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
+pub async fn start(context: &Context<'_>, sockets: Sockets) -> anyhow::Result<Parts> {
     let mut parts = Parts::default();
     let shutdown = CancellationToken::new();
 
@@ -102,22 +103,23 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
         errands: errands.clone(),
     };
     let watching = tokio::spawn(disk_watch.run(shutdown.child_token()));
-    let file_sources = FileSources {
+    let cpu = CpuPermits::for_this_machine();
+    let sources = Sources {
         settings: context.settings.clone(),
         append: Arc::clone(&intake) as Arc<dyn Append>,
         ledger: Arc::clone(&context.ledger),
         checkpoints: storage.checkpoints,
+        metrics: context.metrics.clone(),
+        sockets: Mutex::new(sockets),
+        cpu: cpu.clone(),
     };
-    let following = tokio::spawn(file_sources.run(shutdown.child_token()));
-    parts.found.push(format!(
-        "{} log files to follow",
-        files_found(context.settings)
-    ));
+    let following = tokio::spawn(sources.run(shutdown.child_token()));
+    parts.found.extend(sources::found(context.settings));
     parts.started("watchers", move || {
         stop_tasks(shutdown, vec![watching, following])
     });
 
-    let push = push_context(context, Arc::clone(&intake) as Arc<dyn Append>);
+    let push = push_context(context, Arc::clone(&intake) as Arc<dyn Append>, cpu);
     let refresh: Arc<dyn Refresh> = Arc::new(IntakeRefresh(Arc::clone(&intake)));
     let intake_of_deleted = Arc::clone(&intake);
     let logs = IndexedLogs::new(log_index.clone(), context.directory.path(), errands)
@@ -193,9 +195,8 @@ fn tell_damage(journal: &dyn Journal) {
 }
 
 /// What the sources that senders push to have in common.
-fn push_context(context: &Context<'_>, append: Arc<dyn Append>) -> PushContext {
+fn push_context(context: &Context<'_>, append: Arc<dyn Append>, cpu: CpuPermits) -> PushContext {
     let limits = &context.settings.limits;
-    let cpu = CpuPermits::for_this_machine();
     let bodies = collector::body::Settings {
         bytes_max: usize::try_from(limits.request.0).unwrap_or(usize::MAX),
         in_flight_bytes_max: (limits.memory.0 / BODY_MEMORY_SHARE).max(limits.request.0),

@@ -1,8 +1,8 @@
 //! The appliance: builds the parts, joins them to the listeners, and ends them in the reverse order.
 
-mod file_sources;
 mod join;
 mod parts;
+mod sources;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use collector::listener::Sockets;
 use event::Ledger;
 
 use crate::data_directory::DataDirectory;
 use crate::reserve;
-use crate::server::{Admission, Listener, Routes, Server};
-use crate::settings::{Service, Settings};
+use crate::server::{Admission, BindError, Listener, Routes, Server};
+use crate::settings::{Service, Settings, Speaker};
 use crate::status::{Readiness, Status};
 use crate::telemetry::{Metrics, Telemetry};
 use parts::{Context, PartRoutes, Parts};
@@ -56,8 +57,11 @@ impl App {
             readiness: readiness.clone(),
         };
 
-        let bound = bind_all(&settings)?;
-        let listeners: Vec<_> = bound.iter().map(|l| (l.service(), l.address())).collect();
+        let Bound {
+            http: bound,
+            sockets,
+            listeners,
+        } = bind_all(&settings)?;
         let starting = Arc::new(status.starting_router());
         let routes: Vec<(Service, Routes)> = bound
             .iter()
@@ -76,7 +80,7 @@ impl App {
             metrics,
             http_address: http_address(&listeners),
         };
-        let mut parts = join::start(&context).await?;
+        let mut parts = join::start(&context, sockets).await?;
         let part_routes = std::mem::take(&mut parts.routes);
         for (service, routes) in &routes {
             routes.store(Arc::new(router_of(*service, &status, &part_routes)));
@@ -161,14 +165,37 @@ fn http_address(listeners: &[(Service, SocketAddr)]) -> String {
     http.map_or(String::new(), |(_, address)| address.to_string())
 }
 
-fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
-    let mut listeners = Vec::new();
+/// Every address that is open.
+#[derive(Default)]
+struct Bound {
+    http: Vec<Listener>,
+    /// Of the sources.
+    sockets: Sockets,
+    /// All of them, with the ports they really have.
+    listeners: Vec<(Service, SocketAddr)>,
+}
+
+fn bind_all(settings: &Settings) -> anyhow::Result<Bound> {
+    let mut bound = Bound::default();
     for (service, addresses) in &settings.listen {
         for address in addresses {
-            listeners.push(Listener::bind(*service, *address)?);
+            let address = match service.speaker() {
+                Speaker::Http => {
+                    let listener = Listener::bind(*service, *address)?;
+                    let address = listener.address();
+                    bound.http.push(listener);
+                    address
+                }
+                Speaker::Source(_) if !settings.has_source_at(*service) => continue,
+                Speaker::Source(transport) => {
+                    let opened = bound.sockets.open(service.name(), transport, *address);
+                    opened.map_err(|source| BindError::new(*service, *address, source))?
+                }
+            };
+            bound.listeners.push((*service, address));
         }
     }
-    Ok(listeners)
+    Ok(bound)
 }
 
 /// What one listener answers. The status pages are on every listener that speaks plain HTTP, so that a load balancer
@@ -183,13 +210,15 @@ fn router_of(service: Service, status: &Status, parts: &PartRoutes) -> Router {
         Service::Elasticsearch => parts.elasticsearch.clone(),
         Service::OtlpHttp => status.router().merge(parts.otlp_http.clone()),
         Service::OtlpGrpc => parts.otlp_grpc.clone(),
+        // Their sources answer there.
+        _ => Router::new(),
     }
 }
 
 fn place(service: Service, address: SocketAddr) -> String {
     match service {
         Service::Http => format!("http://{address}  (Elasticsearch API, OTLP, /metrics, /ready)"),
-        Service::OtlpGrpc => address.to_string(),
         Service::OtlpHttp | Service::Elasticsearch => format!("http://{address}"),
+        _ => address.to_string(),
     }
 }

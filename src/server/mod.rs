@@ -78,6 +78,17 @@ pub struct BindError {
     source: io::Error,
 }
 
+impl BindError {
+    /// What `source` says of an address.
+    pub fn new(service: Service, address: SocketAddr, source: io::Error) -> BindError {
+        BindError {
+            name: service.name(),
+            address,
+            source,
+        }
+    }
+}
+
 /// Accepting listeners and their connections.
 pub struct Server {
     stop: CancellationToken,
@@ -109,11 +120,7 @@ impl Listener {
                 socket,
                 address,
             }),
-            Err(source) => Err(BindError {
-                name: service.name(),
-                address,
-                source,
-            }),
+            Err(source) => Err(BindError::new(service, address, source)),
         }
     }
 

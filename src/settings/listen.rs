@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use collector::listener::Transport;
+
 use super::findings::Findings;
 use super::node::{Node, Value};
 use super::section::Section;
@@ -18,28 +20,51 @@ pub enum Service {
     OtlpHttp,
     /// The Elasticsearch dialect alone.
     Elasticsearch,
+    /// Syslog by datagram.
+    SyslogUdp,
+    /// Syslog by stream.
+    SyslogTcp,
+    /// Syslog by stream in TLS.
+    SyslogTls,
+    /// GELF by datagram.
+    GelfUdp,
+    /// GELF by stream.
+    GelfTcp,
+    /// Fluentd's forward protocol.
+    FluentForward,
+    /// The Beats protocol, lumberjack version 2.
+    Beats,
+}
+
+/// Who answers on an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// The HTTP server.
+    Http,
+    /// The source whose settings name the listener; without one it stays closed.
+    Source(Transport),
 }
 
 /// Every address by what it serves. A service that is off has no entry.
 pub type Listen = BTreeMap<Service, Vec<SocketAddr>>;
 
 /// Names of the product page whose capability is not there yet.
-const NOT_BUILT: [&str; 6] = [
-    "syslog_udp",
-    "syslog_tcp",
-    "syslog_tls",
-    "loki",
-    "prometheus",
-    "alertmanager",
-];
+const NOT_BUILT: [&str; 3] = ["loki", "prometheus", "alertmanager"];
 
 impl Service {
     /// All of them.
-    pub const ALL: [Service; 4] = [
+    pub const ALL: [Service; 11] = [
         Service::Http,
         Service::OtlpGrpc,
         Service::OtlpHttp,
         Service::Elasticsearch,
+        Service::SyslogUdp,
+        Service::SyslogTcp,
+        Service::SyslogTls,
+        Service::GelfUdp,
+        Service::GelfTcp,
+        Service::FluentForward,
+        Service::Beats,
     ];
 
     /// Its name in the settings and in `listeners.json`.
@@ -49,6 +74,35 @@ impl Service {
             Service::OtlpGrpc => "otlp_grpc",
             Service::OtlpHttp => "otlp_http",
             Service::Elasticsearch => "elasticsearch",
+            Service::SyslogUdp => "syslog_udp",
+            Service::SyslogTcp => "syslog_tcp",
+            Service::SyslogTls => "syslog_tls",
+            Service::GelfUdp => "gelf_udp",
+            Service::GelfTcp => "gelf_tcp",
+            Service::FluentForward => "fluent_forward",
+            Service::Beats => "beats",
+        }
+    }
+
+    /// Who answers.
+    pub fn speaker(self) -> Speaker {
+        match self {
+            Service::Http | Service::OtlpGrpc | Service::OtlpHttp | Service::Elasticsearch => {
+                Speaker::Http
+            }
+            Service::SyslogUdp | Service::GelfUdp => Speaker::Source(Transport::Udp),
+            Service::SyslogTcp
+            | Service::SyslogTls
+            | Service::GelfTcp
+            | Service::FluentForward
+            | Service::Beats => Speaker::Source(Transport::Tcp),
+        }
+    }
+
+    fn transport(self) -> Transport {
+        match self.speaker() {
+            Speaker::Http => Transport::Tcp,
+            Speaker::Source(transport) => transport,
         }
     }
 }
@@ -60,6 +114,13 @@ pub fn default_listen() -> Listen {
         (Service::Http, loopback(8365)),
         (Service::OtlpGrpc, loopback(4317)),
         (Service::OtlpHttp, loopback(4318)),
+        (Service::SyslogUdp, loopback(5514)),
+        (Service::SyslogTcp, loopback(5514)),
+        (Service::SyslogTls, loopback(6514)),
+        (Service::GelfUdp, loopback(12201)),
+        (Service::GelfTcp, loopback(12201)),
+        (Service::FluentForward, loopback(24224)),
+        (Service::Beats, loopback(5044)),
     ])
 }
 
@@ -71,11 +132,15 @@ pub fn read(mut section: Section<'_>, listen: &mut Listen, findings: &Findings) 
         };
         let key = section.path_of(service.name());
         let addresses = read_addresses(node, &key, findings);
+        let power = match service.speaker() {
+            Speaker::Http => "read and write everything",
+            Speaker::Source(_) => "send events",
+        };
         for address in &addresses {
             if !address.ip().is_loopback() {
                 findings.notice(format!(
                     "{key}: {address} is reachable from other machines and there is no access control yet; \
-                     everyone who reaches it can read and write everything"
+                     everyone who reaches it can {power}"
                 ));
             }
         }
@@ -131,10 +196,10 @@ fn is_off(node: &Node) -> bool {
 }
 
 fn refuse_an_address_given_twice(path: &str, listen: &Listen, findings: &Findings) {
-    let mut seen: BTreeMap<SocketAddr, Service> = BTreeMap::new();
+    let mut seen: BTreeMap<(Transport, SocketAddr), Service> = BTreeMap::new();
     for (service, addresses) in listen {
         for address in addresses.iter().filter(|address| address.port() != 0) {
-            if let Some(other) = seen.insert(*address, *service) {
+            if let Some(other) = seen.insert((service.transport(), *address), *service) {
                 let key = format!("{path}{}", service.name());
                 let problem = format!("{address} is the address of {} too", other.name());
                 findings.mistake(None, &key, problem);

@@ -11,7 +11,6 @@ mod listen;
 mod node;
 mod period;
 mod print;
-mod secret;
 mod section;
 mod source;
 mod suggestion;
@@ -24,12 +23,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collector::pipeline::{self, Pipeline};
-use collector::source::file;
+use collector::source::{file, syslog};
 
 pub use byte_size::ByteSize;
 pub use findings::Mistake;
 pub use index::IndexSettings;
-pub use listen::{Listen, Service};
+pub use listen::{Listen, Service, Speaker};
 pub use period::{parse as parse_period, write as write_period};
 pub use print::to_yaml;
 pub use source::Source;
@@ -142,7 +141,13 @@ impl Default for Settings {
             journal: JournalSettings {
                 max_size: ByteSize::gib(4),
             },
-            sources: BTreeMap::from([("var_log".to_owned(), Source::File(var_log))]),
+            sources: BTreeMap::from([
+                (
+                    "syslog".to_owned(),
+                    Source::Syslog(syslog::Settings::default()),
+                ),
+                ("var_log".to_owned(), Source::File(var_log)),
+            ]),
             pipelines: BTreeMap::new(),
             indices: BTreeMap::from([("default".to_owned(), IndexSettings::default())]),
             telemetry: TelemetrySettings::default(),
@@ -271,7 +276,48 @@ impl Settings {
                 findings.notice(format!("{later}: not built yet, ignored"));
             }
         }
+        self.tell_loose_listeners(findings);
         root.finish();
+    }
+
+    /// Whether a source takes from the listener.
+    pub fn has_source_at(&self, service: Service) -> bool {
+        let mut names = self.sources.values().flat_map(Source::listeners);
+        names.any(|name| name == service.name())
+    }
+
+    /// Listeners without a source, sources without a listener, and two sources at one.
+    fn tell_loose_listeners(&self, findings: &Findings) {
+        let default_listen = listen::default_listen();
+        for (service, addresses) in &self.listen {
+            let is_loose =
+                matches!(service.speaker(), Speaker::Source(_)) && !self.has_source_at(*service);
+            if is_loose && default_listen.get(service) != Some(addresses) {
+                let name = service.name();
+                findings.notice(format!(
+                    "listen.{name}: no source takes from it, so it stays closed; add {name} to the listen of a source"
+                ));
+            }
+        }
+        let mut takers: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, source) in &self.sources {
+            let key = format!("sources.{name}.listen");
+            for listener in source.listeners() {
+                if let Some(other) = takers.insert(listener, name) {
+                    let problem = format!("{listener} is taken by sources.{other} already");
+                    findings.mistake(None, &key, problem);
+                }
+            }
+            let open = |listener: &String| {
+                let mut services = self.listen.keys();
+                services.any(|service| service.name() == listener)
+            };
+            let listeners = source.listeners();
+            if !listeners.is_empty() && !listeners.iter().any(open) {
+                let listeners = listeners.join(", ");
+                findings.notice(format!("{key}: {listeners} is off, so nothing comes in"));
+            }
+        }
     }
 
     fn read_pipelines(&mut self, section: &Section<'_>, findings: &Findings) {

@@ -72,8 +72,7 @@ indices:
     assert_eq!(settings.limits.memory, ByteSize::gib(2));
     assert_eq!(settings.limits.disk, ByteSize::gib(50));
     assert_eq!(settings.limits.query_time, Duration::from_secs(90));
-    let Source::File(nginx) = &settings.sources["nginx"];
-    assert_eq!(nginx.pipeline.as_deref(), Some("nginx_access"));
+    assert_eq!(settings.sources["nginx"].pipeline(), Some("nginx_access"));
     assert_eq!(settings.sources.len(), 1, "the default source is replaced");
     assert_eq!(settings.indices["debug"].retention, None);
     assert_eq!(settings.indices["debug"].exact, ["client.ip", "trace.id"]);
@@ -149,10 +148,10 @@ fn what_is_no_yaml_is_told_with_its_place() {
 fn what_comes_later_is_accepted_with_a_notice_or_refused_but_never_silently() {
     let loaded = parse(
         r#"
-listen: { syslog_udp: 127.0.0.1:5514, loki: off, http: 0.0.0.0:8365 }
+listen: { prometheus: 127.0.0.1:9090, loki: off, http: 0.0.0.0:8365 }
 sources:
   docker: { type: docker, exclude: { containers: ["daybook"] } }
-  syslog: { type: syslog, listen: [syslog_udp, syslog_tcp], timezone: UTC }
+  journald: { type: journald }
 metrics: { retention: 90d, scrape_configs: [ ] }
 rules: [ "rules/*.yaml" ]
 alerting: { }
@@ -161,9 +160,9 @@ alerting: { }
     .unwrap();
     let beginnings = [
         "listen.http: 0.0.0.0:8365 is reachable from other machines",
-        "listen.syslog_udp: not built yet, ignored",
+        "listen.prometheus: not built yet, ignored",
         "sources.docker: type docker is not built yet, ignored",
-        "sources.syslog: type syslog is not built yet, ignored",
+        "sources.journald: type journald is not built yet, ignored",
         "metrics: not built yet, ignored",
         "rules: not built yet, ignored",
         "alerting: not built yet, ignored",
@@ -186,6 +185,69 @@ alerting: { }
     assert!(
         told[0].contains("the step vrl is not built yet"),
         "{told:?}"
+    );
+}
+
+#[test]
+fn a_listener_and_its_source_find_each_other() {
+    let loaded = parse(
+        r#"
+listen: { syslog_udp: off, syslog_tcp: 127.0.0.1:1514, syslog_tls: 127.0.0.1:1515 }
+sources:
+  old: { type: syslog, listen: [syslog_udp] }
+  new: { type: syslog, listen: [syslog_tcp], timezone: Europe/Berlin }
+"#,
+    )
+    .unwrap();
+    assert_eq!(
+        loaded.notices,
+        [
+            "listen.syslog_tls: no source takes from it, so it stays closed; add syslog_tls to the listen of a source",
+            "sources.old.listen: syslog_udp is off, so nothing comes in",
+        ]
+    );
+    assert!(loaded.settings.has_source_at(Service::SyslogTcp));
+    assert!(!loaded.settings.has_source_at(Service::SyslogTls));
+    assert_eq!(
+        parse(&to_yaml(&loaded.settings)).unwrap().settings,
+        loaded.settings
+    );
+
+    let with_tls = "sources: { a: { type: syslog, tls: { certificate: /c, key: /k } } }";
+    let settings = parse(with_tls).unwrap().settings;
+    assert_eq!(
+        settings.sources["a"].listeners(),
+        ["syslog_udp", "syslog_tcp", "syslog_tls"]
+    );
+
+    let told = mistakes(
+        r#"
+sources:
+  a: { type: syslog, timezone: Mars/North }
+  b: { type: syslog, listen: [syslog_tls] }
+  c: { type: syslog, listen: [http] }
+"#,
+    );
+    assert!(
+        told.iter()
+            .any(|told| told.contains("sources.a.timezone: unknown timezone")),
+        "{told:?}"
+    );
+    assert!(
+        told.iter()
+            .any(|told| told.contains("sources.b.tls: syslog_tls needs a certificate")),
+        "{told:?}"
+    );
+    assert!(
+        told.iter()
+            .any(|told| told.contains("\"http\" is no listener for syslog")),
+        "{told:?}"
+    );
+    let twice =
+        mistakes("sources: { a: { type: syslog }, b: { type: syslog, listen: [syslog_udp] } }");
+    assert!(
+        twice[0].ends_with("syslog_udp is taken by sources.a already"),
+        "{twice:?}"
     );
 }
 

@@ -70,6 +70,11 @@ impl Reservation {
         taken.is_ok()
     }
 
+    /// How many bytes it holds.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Gives `fewer` bytes back, at most what it holds.
     pub fn shrink(&mut self, fewer: usize) {
         let fewer = (fewer as u64).min(self.bytes);

@@ -1,0 +1,253 @@
+//! Receives for protocols that acknowledge: whole messages of a connection become events, and the sender's answer
+//! follows when they are durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event::{SourceLedger, Timestamp};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, Heard};
+use super::funnel::{Funnel, Room, Stored};
+use super::reception::{Written, hold};
+use super::seats::Seats;
+use super::tcp::{self, Listener};
+use crate::body::InFlight;
+use crate::cpu::CpuPermits;
+use crate::source::SourceParts;
+
+/// A message must be whole within this time.
+const MESSAGE_TIME: Duration = Duration::from_secs(60);
+
+/// Events between the sockets and the journal. Their senders keep them until they are answered, so that a crash loses none.
+const FUNNEL_BYTES: usize = 64 << 20;
+
+/// Halves of messages that wait for the rest, over all connections.
+const HALVES_BYTES: u64 = 128 << 20;
+
+/// How often a sender hears that its message is still being worked on.
+const STILL_HERE: Duration = Duration::from_secs(5);
+
+/// Events take more memory than the bytes they were sent in.
+const GROWTH: usize = 4;
+
+/// One side of a conversation: ours.
+pub trait Dialogue: Send + 'static {
+    /// What we say first; mostly nothing.
+    fn greeting(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// How many bytes at the beginning of `buffer` can be worked on at once: one whole message, or several that are answered
+    /// together. `None`: more are needed. It is called again with the same bytes and more behind them.
+    ///
+    /// # Errors
+    /// This is not our protocol, or larger than anything in it may be. The connection is closed.
+    fn whole(&mut self, buffer: &[u8]) -> Result<Option<usize>, &'static str>;
+
+    /// Works on those bytes, which arrived at `now`, UTC. Runs on a thread where it may take its time.
+    fn hear(&mut self, bytes: &[u8], now: Timestamp) -> Turn;
+
+    /// What tells a sender that waits for its answer that we are still there; mostly nothing can.
+    fn still_here(&self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// What follows from a message.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// The events and what else is for the books.
+    pub written: Written,
+    /// What the sender hears, once the events are durable.
+    pub answer: Vec<u8>,
+    /// A later answer is for these events, too: nothing more is heard before they are durable.
+    pub waits: bool,
+    /// Nothing more is heard from this sender.
+    pub closes: bool,
+}
+
+/// What is received from, and for whom.
+pub struct Conversations {
+    /// The source.
+    pub parts: SourceParts,
+    /// Where senders connect, with what is needed for TLS.
+    pub streams: Vec<(Listener, Option<TlsAcceptor>)>,
+    /// For connections.
+    pub seats: Seats,
+    /// For work on messages.
+    pub cpu: CpuPermits,
+}
+
+impl Conversations {
+    /// Converses until `shutdown`; messages that are being made durable by then are still answered. `dialogue` makes
+    /// one for a connection from this address.
+    pub async fn run<D: Dialogue>(
+        self,
+        dialogue: impl Fn(&Connection) -> D + Clone + Send + Sync + 'static,
+        shutdown: CancellationToken,
+    ) {
+        let parts = self.parts;
+        let (funnel, funnel_end) = Funnel::new(
+            Arc::clone(&parts.name),
+            parts.append,
+            Arc::clone(&parts.ledger),
+            parts.now,
+            FUNNEL_BYTES,
+        );
+        let desk = Arc::new(Desk {
+            ledger: parts.ledger,
+            halves: InFlight::new(HALVES_BYTES),
+            cpu: self.cpu,
+            now: parts.now,
+        });
+        let mut tasks = JoinSet::new();
+        for (listener, tls) in self.streams {
+            let terms = tcp::Terms {
+                seats: self.seats.clone(),
+                tls,
+                stop: shutdown.clone(),
+            };
+            let (desk, funnel, dialogue) = (Arc::clone(&desk), funnel.clone(), dialogue.clone());
+            let talk = move |connection| {
+                let dialogue = dialogue(&connection);
+                converse(connection, dialogue, Arc::clone(&desk), funnel.clone())
+            };
+            tasks.spawn(listener.serve(terms, talk));
+        }
+        // The funnel ends with the last of those that pour into it.
+        drop(funnel);
+        let joining = async {
+            while let Some(ended) = tasks.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(source = %parts.name, %error, "a listener ended by a mistake of ours");
+                }
+            }
+        };
+        tokio::join!(funnel_end.run(shutdown.clone()), joining);
+    }
+}
+
+/// What all senders of a source share.
+struct Desk {
+    ledger: Arc<SourceLedger>,
+    halves: InFlight,
+    cpu: CpuPermits,
+    now: fn() -> Timestamp,
+}
+
+impl Desk {
+    fn count(&self, written: &Written) {
+        self.ledger
+            .received(written.received, written.received_bytes);
+        for reason in &written.dropped {
+            self.ledger.dropped(reason, 1);
+        }
+        for reason in &written.rejected {
+            self.ledger.rejected(reason, 1);
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn converse<D: Dialogue>(
+    mut connection: Connection,
+    mut dialogue: D,
+    desk: Arc<Desk>,
+    funnel: Funnel,
+) {
+    let peer = connection.peer();
+    let greeting = dialogue.greeting();
+    if !greeting.is_empty() && connection.write(&greeting).await.is_err() {
+        return;
+    }
+    let mut buffer = Vec::new();
+    let mut held = desk.halves.reserve_nothing();
+    let mut half_since: Option<Instant> = None;
+    loop {
+        let until = half_since.map(|since| since + MESSAGE_TIME);
+        let Heard::Piece(room) = connection.read(&mut buffer, &funnel, until).await else {
+            break;
+        };
+        let mut room = Some(room);
+        loop {
+            let length = match dialogue.whole(&buffer) {
+                Ok(Some(length)) => length,
+                Ok(None) => break,
+                Err(problem) => {
+                    tracing::debug!(%peer, problem, "a sender speaks another protocol, closed");
+                    desk.ledger.received(1, buffer.len() as u64);
+                    desk.ledger.rejected("malformed", 1);
+                    return connection.close().await;
+                }
+            };
+            half_since = None;
+            let room = match room.take() {
+                Some(room) => room,
+                None => funnel.room(length * GROWTH).await,
+            };
+            let now = (desk.now)();
+            let job = move || {
+                let turn = dialogue.hear(&buffer[..length], now);
+                buffer.drain(..length);
+                (dialogue, buffer, turn)
+            };
+            let turn;
+            (dialogue, buffer, turn) = desk.cpu.run(length, job).await;
+            desk.count(&turn.written);
+            let still_here = dialogue.still_here();
+            let is_stored = answer(&mut connection, &still_here, turn, room, &funnel).await;
+            if !is_stored {
+                return connection.close().await;
+            }
+        }
+        half_since = match buffer.is_empty() {
+            true => None,
+            false => half_since.or_else(|| Some(Instant::now())),
+        };
+        if !hold(&mut held, buffer.len()) {
+            tracing::debug!(%peer, "no memory for its half message, closed");
+            break;
+        }
+    }
+    connection.close().await;
+}
+
+/// Makes the events durable, then says so. `false`: the conversation is over.
+async fn answer(
+    connection: &mut Connection,
+    still_here: &[u8],
+    turn: Turn,
+    mut room: Room,
+    funnel: &Funnel,
+) -> bool {
+    room.shrink_to(turn.written.byte_size());
+    if turn.answer.is_empty() && !turn.waits {
+        // Nobody waits: the next message may be read meanwhile.
+        funnel.pour(turn.written.events, room).await;
+        return !turn.closes;
+    }
+    let storing = funnel.store(turn.written.events, room);
+    tokio::pin!(storing);
+    let mut ticks = interval_at(Instant::now() + STILL_HERE, STILL_HERE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stored = loop {
+        tokio::select! {
+            stored = &mut storing => break stored,
+            _ = ticks.tick() => {
+                // A sender that has gone is no reason to stop: its events are on their way.
+                if !still_here.is_empty() {
+                    connection.write(still_here).await.ok();
+                }
+            }
+        }
+    };
+    // Without an answer the sender sends it again.
+    if stored == Stored::No || turn.closes && turn.answer.is_empty() {
+        return false;
+    }
+    connection.write(&turn.answer).await.is_ok() && !turn.closes
+}

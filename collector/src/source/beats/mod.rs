@@ -1,0 +1,369 @@
+//! The Beats protocol, lumberjack version 2, as Filebeat, the other Beats, Elastic Agent and Logstash's output speak it.
+//!
+//! ```text
+//! 32 57 | count                          a window of so many events follows
+//! 32 4a | sequence | length | JSON       an event
+//! 32 43 | length | zlib of frames        events, compressed
+//! 32 41 | sequence                       ours: everything up to this event is durable
+//! ```
+//!
+//! Numbers have four bytes, the highest first. A window is acknowledged when all of it is durable; until then a sender
+//! hears every five seconds that we are there (sequence 0), because it would send the window again otherwise.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use event::{Document, Event, IndexName, Timestamp};
+use flate2::bufread::ZlibDecoder;
+use serde::{Deserialize, Serialize};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::cpu::CpuPermits;
+use crate::listener::conversation::{Conversations, Dialogue, Turn};
+use crate::listener::reception::Written;
+use crate::listener::seats::{SeatLimits, Seats};
+use crate::listener::{Listening, Sockets, tls};
+use crate::pipeline::Pipeline;
+use crate::source::SourceParts;
+
+#[cfg(test)]
+mod tests;
+
+/// The names its listeners may have in `listen:`.
+pub const LISTENERS: [&str; 1] = [BEATS];
+const BEATS: &str = "beats";
+
+const VERSION: u8 = b'2';
+const WINDOW: u8 = b'W';
+const JSON: u8 = b'J';
+const COMPRESSED: u8 = b'C';
+const ACK: u8 = b'A';
+
+/// The largest frame as it is sent, and all frames in a compressed one.
+const FRAME_BYTES_MAX: usize = 16 << 20;
+const INFLATED_BYTES_MAX: usize = 32 << 20;
+
+/// Frames are worked on together up to this size, or the end of their window.
+const TURN_BYTES: usize = 1 << 20;
+
+/// `type: beats` under `sources:` in the settings file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Names of listeners: `beats`.
+    #[serde(default = "default_listen")]
+    pub listen: Vec<String>,
+    /// The index of its events; `logs` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// The pipeline its events go through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// With it all connections are TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<tls::Settings>,
+}
+
+/// What all events of a source have in common.
+pub struct Stamp {
+    /// Where they go.
+    pub index: IndexName,
+    /// The steps, when there are any.
+    pub pipeline: Option<Arc<Pipeline>>,
+    /// `limits.event`.
+    pub event_bytes_max: usize,
+}
+
+/// Listens for one entry under `sources:`.
+pub struct BeatsSource {
+    sockets: Sockets,
+    acceptor: Option<TlsAcceptor>,
+    seats: Seats,
+    stamp: Arc<Stamp>,
+    parts: SourceParts,
+    cpu: CpuPermits,
+}
+
+impl Settings {
+    /// Checks everything that can be checked without opening an address or a file.
+    ///
+    /// # Errors
+    /// The setting and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let known = |name: &String| LISTENERS.contains(&name.as_str());
+        if let Some(unknown) = self.listen.iter().find(|name| !known(name)) {
+            let problem = format!("{unknown:?} is no listener for this; known is beats");
+            return Err(("listen", problem));
+        }
+        if self.listen.is_empty() {
+            return Err(("listen", "is empty; write for instance [beats]".to_owned()));
+        }
+        self.index_name()
+            .map(|_| ())
+            .map_err(|problem| ("index", problem))
+    }
+
+    fn index_name(&self) -> Result<IndexName, String> {
+        match &self.index {
+            None => Ok(IndexName::default_index()),
+            Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl BeatsSource {
+    /// Joins a source; nothing is read before [`BeatsSource::run`].
+    ///
+    /// # Errors
+    /// As [`Settings::check`]; or a file of `tls` cannot be used.
+    pub fn new(
+        settings: &Settings,
+        parts: SourceParts,
+        listening: Listening,
+    ) -> Result<BeatsSource, String> {
+        settings
+            .check()
+            .map_err(|(setting, problem)| format!("{setting}: {problem}"))?;
+        let pipeline = parts.pipeline.clone();
+        let stamp = Stamp {
+            index: settings.index_name()?,
+            pipeline: pipeline.filter(|pipeline| !pipeline.is_empty()),
+            event_bytes_max: listening.message_bytes_max,
+        };
+        Ok(BeatsSource {
+            sockets: listening.sockets,
+            acceptor: settings
+                .tls
+                .as_ref()
+                .map(tls::Settings::acceptor)
+                .transpose()?,
+            seats: Seats::new(SeatLimits::default()),
+            stamp: Arc::new(stamp),
+            parts,
+            cpu: listening.cpu,
+        })
+    }
+
+    /// Its connections, for the metrics.
+    pub fn seats(&self) -> Seats {
+        self.seats.clone()
+    }
+
+    /// Takes windows until `shutdown`; what is being made durable by then is still acknowledged.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let acceptor = self.acceptor;
+        let streams = self.sockets.take_tcp(BEATS).into_iter();
+        let conversations = Conversations {
+            parts: self.parts,
+            streams: streams
+                .map(|listener| (listener, acceptor.clone()))
+                .collect(),
+            seats: self.seats,
+            cpu: self.cpu,
+        };
+        let stamp = self.stamp;
+        conversations
+            .run(
+                move |connection| BeatsDialogue::new(Arc::clone(&stamp), connection.peer()),
+                shutdown,
+            )
+            .await;
+    }
+}
+
+/// Our side of one connection.
+pub struct BeatsDialogue {
+    stamp: Arc<Stamp>,
+    peer: SocketAddr,
+    /// Events of the present window, and how many of them came.
+    window: u32,
+    came: u32,
+    last_sequence: u32,
+}
+
+/// A frame at the beginning of some bytes.
+enum Frame<'a> {
+    Window(u32),
+    Json { sequence: u32, json: &'a [u8] },
+    Compressed(&'a [u8]),
+}
+
+impl BeatsDialogue {
+    /// A conversation that has not begun.
+    pub fn new(stamp: Arc<Stamp>, peer: SocketAddr) -> BeatsDialogue {
+        BeatsDialogue {
+            stamp,
+            peer,
+            window: 0,
+            came: 0,
+            last_sequence: 0,
+        }
+    }
+
+    /// Takes frames one behind the other; `true` when they are as the protocol has them.
+    fn take(
+        &mut self,
+        frames: &[u8],
+        written: &mut Written,
+        now: Timestamp,
+        is_inner: bool,
+    ) -> bool {
+        let mut rest = frames;
+        while !rest.is_empty() {
+            let Ok(Some((frame, length))) = frame_of(rest) else {
+                return false;
+            };
+            rest = &rest[length..];
+            match frame {
+                Frame::Window(count) => (self.window, self.came) = (count, 0),
+                Frame::Json { sequence, json } => {
+                    self.came = self.came.saturating_add(1);
+                    self.last_sequence = sequence;
+                    self.event(json, written, now);
+                }
+                // One within another is a bomb.
+                Frame::Compressed(_) if is_inner => return false,
+                Frame::Compressed(zlib) => {
+                    let mut inflated = Vec::new();
+                    let limit = INFLATED_BYTES_MAX as u64 + 1;
+                    let read = ZlibDecoder::new(zlib)
+                        .take(limit)
+                        .read_to_end(&mut inflated);
+                    let is_whole = read.is_ok() && inflated.len() <= INFLATED_BYTES_MAX;
+                    if !is_whole || !self.take(&inflated, written, now, true) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn event(&self, json: &[u8], written: &mut Written, now: Timestamp) {
+        written.received += 1;
+        written.received_bytes += json.len() as u64;
+        if json.len() > self.stamp.event_bytes_max {
+            return written.rejected.push("too_large");
+        }
+        let Ok(mut document) = Document::parse(json) else {
+            return written.rejected.push("malformed");
+        };
+        // What the sender tells its receiver, not what it has to say.
+        document.remove("@metadata");
+        let index = &self.stamp.index;
+        if let Some(pipeline) = &self.stamp.pipeline {
+            match pipeline.event(document, index, now) {
+                Ok(event) => written.events.push(event),
+                Err(reason) => written.dropped.push(reason),
+            }
+            return;
+        }
+        let claimed = document.get_str("@timestamp");
+        let claimed = claimed.and_then(|text| Timestamp::parse_lenient(&text).ok());
+        if claimed.is_none() && document.get("@timestamp").is_none() {
+            document.set_str("@timestamp", &now.to_rfc3339());
+        }
+        let source = Bytes::from(document.to_bytes());
+        written
+            .events
+            .push(Event::create(index.clone(), claimed.unwrap_or(now), source));
+    }
+}
+
+impl Dialogue for BeatsDialogue {
+    /// All whole frames up to the end of the window, or some.
+    fn whole(&mut self, buffer: &[u8]) -> Result<Option<usize>, &'static str> {
+        let (mut length, mut came, mut window) = (0, self.came, self.window);
+        while length < TURN_BYTES {
+            let Some((frame, frame_length)) = frame_of(&buffer[length..])? else {
+                break;
+            };
+            length += frame_length;
+            match frame {
+                Frame::Window(count) => (window, came) = (count, 0),
+                Frame::Json { .. } => came = came.saturating_add(1),
+                // How many events are in it is known later.
+                Frame::Compressed(_) => break,
+            }
+            if came >= window && window > 0 {
+                break;
+            }
+        }
+        Ok((length > 0).then_some(length))
+    }
+
+    fn hear(&mut self, bytes: &[u8], now: Timestamp) -> Turn {
+        let mut turn = Turn {
+            waits: true,
+            ..Turn::default()
+        };
+        if !self.take(bytes, &mut turn.written, now, false) {
+            tracing::debug!(peer = %self.peer, "a frame that cannot be read, closed");
+            turn.written.received += 1;
+            turn.written.rejected.push("malformed");
+            turn.closes = true;
+            return turn;
+        }
+        if self.window > 0 && self.came >= self.window {
+            turn.answer = ack(self.last_sequence);
+            (self.window, self.came) = (0, 0);
+        }
+        turn
+    }
+
+    fn still_here(&self) -> Vec<u8> {
+        ack(0)
+    }
+}
+
+fn ack(sequence: u32) -> Vec<u8> {
+    [&[VERSION, ACK][..], &sequence.to_be_bytes()].concat()
+}
+
+/// The frame at the beginning and its length; `None` when it is not whole.
+fn frame_of(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, &'static str> {
+    let Some((head, rest)) = bytes.split_at_checked(2) else {
+        return match bytes.first() {
+            Some(&VERSION) | None => Ok(None),
+            Some(_) => Err("not version 2 of the protocol"),
+        };
+    };
+    if head[0] != VERSION {
+        return Err("not version 2 of the protocol");
+    }
+    let number = |at: usize| {
+        let bytes = rest.get(at..at + 4)?;
+        Some(
+            bytes
+                .iter()
+                .fold(0u32, |value, byte| value << 8 | u32::from(*byte)),
+        )
+    };
+    let body = |at: usize, length: u32| -> Result<Option<&[u8]>, &'static str> {
+        if length as usize > FRAME_BYTES_MAX {
+            return Err("a frame of more than 16 MiB");
+        }
+        Ok(rest.get(at..at + length as usize))
+    };
+    Ok(match head[1] {
+        WINDOW => number(0).map(|count| (Frame::Window(count), 6)),
+        JSON => match (number(0), number(4)) {
+            (Some(sequence), Some(length)) => {
+                body(8, length)?.map(|json| (Frame::Json { sequence, json }, 10 + json.len()))
+            }
+            _ => None,
+        },
+        COMPRESSED => match number(0) {
+            Some(length) => body(4, length)?.map(|zlib| (Frame::Compressed(zlib), 6 + zlib.len())),
+            None => None,
+        },
+        _ => return Err("a frame that version 2 of the protocol does not have"),
+    })
+}
+
+fn default_listen() -> Vec<String> {
+    LISTENERS.map(str::to_owned).to_vec()
+}

@@ -1,0 +1,453 @@
+"""Real syslog senders against a real daybook. Started by syslog.sh.
+
+Every part sends numbered messages under a name of its own and compares what is stored with what was sent, text by text.
+"""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+DAYBOOK, PEERS = sys.argv[1], pathlib.Path(sys.argv[2])
+PARTS = sys.argv[3:] or ["rsyslog", "syslog_ng", "logger", "loggen", "kill", "hostile"]
+MESSAGES = 5000
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def wait_for(what, condition, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.1)
+    raise SystemExit(f"FAILED: waited {seconds} s for {what}")
+
+
+class Daybook:
+    """A server on fixed ports, so that senders find it again after a restart."""
+
+    def __init__(self, work):
+        self.work = work
+        self.http, self.udp, self.tcp, self.tls = free_ports(4)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+             "-keyout", work / "tls.key", "-out", work / "tls.crt"],
+            check=True, capture_output=True)
+        (work / "daybook.yaml").write_text(f"""
+data_dir: {work}/data
+listen:
+  http: 127.0.0.1:{self.http}
+  otlp_grpc: off
+  otlp_http: off
+  syslog_udp: 127.0.0.1:{self.udp}
+  syslog_tcp: 127.0.0.1:{self.tcp}
+  syslog_tls: 127.0.0.1:{self.tls}
+sources:
+  syslog: {{ type: syslog, tls: {{ certificate: {work}/tls.crt, key: {work}/tls.key }} }}
+""")
+        self.start()
+
+    def start(self):
+        self.log = open(self.work / "daybook.log", "ab")
+        self.process = subprocess.Popen(
+            [DAYBOOK, "serve", "--config", self.work / "daybook.yaml"], stdout=self.log, stderr=self.log)
+        wait_for("daybook to be ready", self.is_ready)
+
+    def is_ready(self):
+        if self.process.poll() is not None:
+            raise SystemExit("FAILED: daybook ended:\n" + (self.work / "daybook.log").read_text()[-3000:])
+        try:
+            return self.get("/ready") is not None
+        except OSError:
+            return False
+
+    def get(self, path, body=None):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http}{path}", data=body and json.dumps(body).encode(),
+            headers={"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return json.load(reply)
+
+    def books(self):
+        sources = self.get("/api/daybook/v1/ledger")["sources"]
+        return next((s for s in sources if s["source"] == "syslog"), None) or {
+            "received": 0, "accepted": 0, "stored": 0, "rejected": {}, "dropped": {}, "in_flight": 0, "balanced": True}
+
+    def count(self, name):
+        return self.get("/logs*/_count", {"query": {"term": {"process.name": name}}})["count"]
+
+    def events(self, name, most=10000):
+        found = self.get("/logs*/_search", {"size": most, "query": {"term": {"process.name": name}}})
+        return [hit["_source"] for hit in found["hits"]["hits"]]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(timeout=15) == 0, "daybook did not end well"
+
+
+def text_of(number):
+    """A message with what breaks careless parsers: quotes, brackets, braces, colons, umlauts, blanks."""
+    words = ['"quoted"', "[brackets]", "{braces: 1}", "a=b", "100%", "naïve", "x" * (number % 300), "<13>", "\\back", "it's"]
+    return f"n{number:07d} " + " ".join(random.Random(number).sample(words, 4)).strip() + " end"
+
+
+def compare(daybook, name, sent, losses_allowed=0):
+    """What is stored under a name is what was sent, each once."""
+    wait_for(f"{len(sent)} events of {name}",
+             lambda: daybook.count(name) >= len(sent) - losses_allowed and settled(daybook))
+    stored = [event["message"] for event in daybook.events(name)]
+    missing, extra = set(sent) - set(stored), set(stored) - set(sent)
+    doubled = len(stored) - len(set(stored))
+    if len(missing) > losses_allowed or extra or doubled:
+        raise SystemExit(f"FAILED: {name}: sent {len(sent)}, stored {len(stored)}, doubled {doubled}\n"
+                         f" missing {sorted(missing)[:3]}\n not sent {sorted(extra)[:3]}")
+    return stored
+
+
+def settled(daybook):
+    books = daybook.books()
+    return books["in_flight"] == 0 and books["balanced"]
+
+
+def check_fields(daybook, name, **expected):
+    event = daybook.events(name, 1)[0]
+    for field, value in expected.items():
+        field = field.replace("__", ".")
+        found = event.get(field)
+        if found != value:
+            raise SystemExit(f"FAILED: {name}: {field} is {found!r}, expected {value!r}, in {event}")
+
+
+def library_path(root):
+    """Where the libraries of unpacked packages are."""
+    folders = {str(library.parent) for library in root.rglob("*.so*") if library.parent.name != "loggen"}
+    return ":".join(sorted(folders))
+
+
+class Peer:
+    """A daemon that reads a file of lines and forwards them."""
+
+    def __init__(self, arguments, root, work):
+        environment = dict(os.environ, LD_LIBRARY_PATH=library_path(root))
+        self.log = open(work / "peer.log", "wb")
+        self.process = subprocess.Popen(arguments, env=environment, stdout=self.log, stderr=self.log, cwd=work)
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def rsyslog(work, action, name, queue=""):
+    """rsyslog with an input file and one action; `name` becomes the tag."""
+    root = PEERS / "rsyslog"
+    modules = root / "usr/lib/x86_64-linux-gnu/rsyslog"
+    (work / "spool").mkdir(exist_ok=True)
+    (work / "rsyslog.conf").write_text(f"""
+global(workDirectory="{work}/spool" maxMessageSize="64k" preserveFQDN="on" localHostname="peer-host"
+       defaultNetstreamDriverCAFile="{work}/../tls.crt")
+main_queue(queue.workerThreads="1")
+module(load="imfile" mode="inotify")
+input(type="imfile" file="{work}/in.log" tag="{name}" severity="warning" facility="local3" ruleset="out")
+ruleset(name="out") {{
+  action(name="forward" type="omfwd" target="127.0.0.1" action.resumeRetryCount="-1" action.resumeInterval="1" {action} {queue})
+}}
+""")
+    return Peer([root / "usr/sbin/rsyslogd", "-n", "-f", work / "rsyslog.conf", "-i", work / "pid", "-M", modules],
+                root, work)
+
+
+def part_rsyslog(daybook, work):
+    tls = (f'port="{daybook.tls}" protocol="tcp" StreamDriver="gtls" StreamDriverMode="1" '
+           'StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="localhost"')
+    tcp, udp = f'port="{daybook.tcp}" protocol="tcp"', f'port="{daybook.udp}" protocol="udp"'
+    new, old, traditional = (f'template="RSYSLOG_{t}"' for t in (
+        "SyslogProtocol23Format", "ForwardFormat", "TraditionalForwardFormat"))
+    cases = {
+        "rsyslog-tcp-counted": f'{tcp} TCP_Framing="octet-counted" {new}',
+        "rsyslog-tcp-lines": f'{tcp} TCP_Framing="traditional" {traditional}',
+        "rsyslog-tcp-lines-iso": f'{tcp} {old}',
+        "rsyslog-tls-counted": f'{tls} TCP_Framing="octet-counted" {new}',
+        "rsyslog-udp": f"{udp} {new}",
+    }
+    for name, action in cases.items():
+        folder = work / name
+        folder.mkdir()
+        sent = [text_of(n) for n in range(MESSAGES)]
+        (folder / "in.log").write_text("\n".join(sent) + "\n")
+        tag = name if name.startswith("rsyslog-tcp-lines") else name
+        peer = rsyslog(folder, action, f"{tag}:" if "lines" in name else tag)
+        try:
+            compare(daybook, name, sent)
+        finally:
+            peer.stop()
+        check_fields(daybook, name, host__name="peer-host", log__level="warn", log__syslog__facility__name="local3",
+                     log__syslog__severity__name="warning", process__name=name)
+        print(f"  {name}: {len(sent)} sent, {len(sent)} stored")
+
+
+def part_syslog_ng(daybook, work):
+    root = PEERS / "syslog_ng"
+    modules = root / "usr/lib/syslog-ng"
+    modules = next(folder for folder in modules.iterdir() if folder.is_dir())
+    tls = f'tls(ca-file("{work}/tls.crt") peer-verify(required-trusted))'
+    cases = {
+        "ng-tcp-lines": f'network("127.0.0.1" port({daybook.tcp}) transport("tcp"))',
+        "ng-tcp-counted": f'syslog("127.0.0.1" port({daybook.tcp}) transport("tcp"))',
+        "ng-tls-counted": f'syslog("localhost" port({daybook.tls}) transport("tls") {tls} ip-protocol(4))',
+        "ng-udp": f'network("127.0.0.1" port({daybook.udp}) transport("udp"))',
+    }
+    for name, destination in cases.items():
+        folder = work / name
+        folder.mkdir()
+        sent = [text_of(n) for n in range(MESSAGES)]
+        (folder / "in.log").write_text("\n".join(sent) + "\n")
+        (folder / "syslog-ng.conf").write_text(f"""@version: 3.38
+options {{ stats-freq(0); }};
+source s {{ file("{folder}/in.log" flags(no-parse) follow-freq(1) log-msg-size(65536) program-override("{name}")); }};
+destination d {{ {destination}; }};
+log {{ source(s); rewrite {{ set("ng-host", value("HOST")); set-severity("err"); set-facility("local5"); }}; destination(d); flags(flow-control); }};
+""")
+        peer = Peer([root / "usr/sbin/syslog-ng", "-F", "-f", folder / "syslog-ng.conf", "-R", folder / "persist",
+                     "-c", folder / "control", "-p", folder / "pid", "--module-path", modules, "--no-caps"], root, folder)
+        try:
+            compare(daybook, name, sent)
+        except SystemExit:
+            print((folder / "peer.log").read_text()[-2000:])
+            raise
+        finally:
+            peer.stop()
+        check_fields(daybook, name, host__name="ng-host", log__level="error", log__syslog__facility__name="local5")
+        print(f"  {name}: {len(sent)} sent, {len(sent)} stored")
+
+
+def part_logger(daybook, work):
+    for transport, port in (("-T", daybook.tcp), ("-d", daybook.udp)):
+        for form in (["--rfc3164"], ["--rfc5424"], ["--rfc5424", "--octet-count"], ["--rfc3164", "--octet-count"]):
+            if transport == "-d" and "--octet-count" in form:
+                continue
+            name = "logger" + transport + "".join(form)
+            name = name.replace("--", "-")
+            sent = [text_of(n) for n in range(500)]
+            (work / "logger.in").write_text("\n".join(sent) + "\n")
+            subprocess.run(["logger", "-n", "127.0.0.1", "-P", str(port), transport, *form, "-t", name, "-p", "mail.crit",
+                            "--id=4242", "-f", work / "logger.in"], check=True)
+            compare(daybook, name, sent)
+            check_fields(daybook, name, log__level="fatal", log__syslog__facility__name="mail",
+                         process__pid=4242, process__name=name)
+            print(f"  {name}: {len(sent)} sent, {len(sent)} stored")
+    text = "structured"
+    subprocess.run(["logger", "-n", "127.0.0.1", "-P", str(daybook.tcp), "-T", "--rfc5424", "-t", "logger-sd",
+                    "--msgid", "ID47", "--sd-id", "zoo@123", "--sd-param", 'tiger="hungry"', "--sd-param",
+                    'zebra="ru\\]nning"', text], check=True)
+    compare(daybook, "logger-sd", [text])
+    check_fields(daybook, "logger-sd", log__syslog__msgid="ID47", **{
+        "log__syslog__structured_data__zoo@123__tiger": "hungry",
+        "log__syslog__structured_data__zoo@123__zebra": "ru]nning"})
+    print("  logger-sd: structured data as fields")
+
+
+def part_loggen(daybook, work):
+    root = PEERS / "syslog_ng"
+    binary = root / "usr/bin/loggen"
+    environment = dict(os.environ, LD_LIBRARY_PATH=library_path(root), SYSLOGNG_PREFIX=str(root / "usr"))
+    cases = {
+        "tcp lines": (["--inet", "--stream"], daybook.tcp, 100_000, 100_000),
+        "tcp counted": (["--inet", "--stream", "--syslog-proto"], daybook.tcp, 100_000, 100_000),
+        "tls counted": (["--use-ssl", "--syslog-proto"], daybook.tls, 50_000, 50_000),
+        "udp": (["--inet", "--dgram"], daybook.udp, 50_000, 20_000),
+    }
+    for name, (flags, port, number, rate) in cases.items():
+        before = daybook.books()
+        run = subprocess.run([binary, *flags, "--number", str(number), "--rate", str(rate), "--size", "200", "--quiet",
+                              "127.0.0.1", str(port)], env=environment, capture_output=True, text=True)
+        output = run.stdout + run.stderr
+        count = [part for part in output.replace(",", " ").split() if part.startswith("count=")]
+        if not count:
+            raise SystemExit(f"FAILED: loggen said: {output[-1000:]}")
+        sent = int(count[-1].removeprefix("count="))
+
+        def news():
+            books = daybook.books()
+            lost = sum(books["dropped"].values()) - sum(before["dropped"].values())
+            return books["stored"] - before["stored"], lost
+
+        wait_for(f"{sent} messages of loggen ({name})", lambda: sum(news()) >= sent and settled(daybook), 120)
+        stored, lost = news()
+        if stored + lost != sent or (lost and name != "udp"):
+            raise SystemExit(f"FAILED: loggen {name}: sent {sent}, stored {stored}, counted as lost {lost}")
+        print(f"  loggen {name}: {sent} sent, {stored} stored, {lost} lost and counted")
+
+
+def part_kill(daybook, work):
+    """kill -9 of daybook under a sender with a disk queue."""
+    folder = work / "kill"
+    folder.mkdir()
+    name, number = "rsyslog-kill", 200_000
+    with open(folder / "in.log", "w") as lines:
+        for n in range(number):
+            lines.write(f"n{n:07d} {'x' * 100}\n")
+    queue = ('queue.type="Disk" queue.fileName="forward" queue.maxDiskSpace="1g" queue.size="1000000" '
+             'queue.saveOnShutdown="on"')
+    action = f'port="{daybook.tcp}" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"'
+    peer = rsyslog(folder, action, name, queue)
+    before_kill, stored_before = [], daybook.books()["stored"]
+    try:
+        for step in (1, 2, 3):
+            wait_for("some progress", lambda: daybook.count(name) > number * step // 5, 180)
+            # What can be found was stored; it must survive.
+            before_kill.append(daybook.count(name))
+            daybook.kill()
+            time.sleep(0.5)
+            daybook.start()
+            # The index reads what it had not yet from the journal.
+            wait_for(f"the {before_kill[-1]} events that were stored before the kill",
+                     lambda: daybook.count(name) >= before_kill[-1])
+        last = number - 1
+        wait_for("the last message", lambda: has_message(daybook, name, last), 300)
+        wait_for("the books", lambda: settled(daybook))
+    finally:
+        peer.stop()
+    stored = daybook.get("/logs*/_search", {
+        "size": 0, "track_total_hits": True, "query": {"term": {"process.name": name}}})["hits"]["total"]["value"]
+    numbers = all_numbers(daybook, name)
+    doubled = stored - len(numbers)
+    missing = sorted(set(range(number)) - numbers)
+    gaps = []
+    for n in missing:
+        if gaps and gaps[-1][1] == n - 1:
+            gaps[-1][1] = n
+        else:
+            gaps.append([n, n])
+    # Plain TCP has no acknowledgement: what the sender's kernel had taken, or we had read and not made durable, is gone, in
+    # one stretch per kill. Never anything else.
+    if len(gaps) > 3:
+        raise SystemExit(f"FAILED: more than one gap per kill: {gaps}")
+    books = daybook.books()
+    if stored != books["stored"] - stored_before:
+        raise SystemExit(f"FAILED: the books say {books}, {stored} are found")
+    print(f"  {name}: {number} sent, {stored} stored, {doubled} doubled, lost by three kills: "
+          f"{[last - first + 1 for first, last in gaps] or 'nothing'}")
+
+
+def has_message(daybook, name, number):
+    query = {"bool": {"filter": [{"term": {"process.name": name}}, {"match": {"message": f"n{number:07d}"}}]}}
+    return daybook.get("/logs*/_count", {"query": query})["count"] > 0
+
+
+def all_numbers(daybook, name):
+    numbers, after = set(), None
+    while True:
+        body = {"size": 10000, "query": {"term": {"process.name": name}}, "_source": ["message"],
+                "sort": [{"@timestamp": "asc"}, {"_doc": "asc"}]}
+        if after:
+            body["search_after"] = after
+        hits = daybook.get("/logs*/_search", body)["hits"]["hits"]
+        if not hits:
+            return numbers
+        numbers.update(int(hit["_source"]["message"][1:8]) for hit in hits)
+        after = hits[-1]["sort"]
+
+
+def part_hostile(daybook, work):
+    """Thousands of silent and slow connections beside a healthy one."""
+
+    def healthy(name, number=100_000):
+        before = daybook.books()["accepted"]
+        start = time.monotonic()
+        with socket.create_connection(("127.0.0.1", daybook.tcp)) as stream:
+            payload = "".join(f"<13>Nov 23 10:00:00 h {name}: n{n:07d} {'x' * 80}\n" for n in range(number)).encode()
+            stream.sendall(payload)
+        wait_for("a healthy sender's messages", lambda: daybook.books()["accepted"] >= before + number, 120)
+        return number / (time.monotonic() - start)
+
+    alone = max(healthy(f"healthy-alone-{n}") for n in range(2))
+    stop = threading.Event()
+    idle, slow = [], []
+    for at in range(5500):
+        # Of many addresses, as they would come; 128 from each.
+        source = f"127.0.{1 + at // 128}.1"
+        stream = socket.socket()
+        stream.bind((source, 0))
+        try:
+            stream.connect(("127.0.0.1", daybook.tcp))
+        except OSError:
+            continue
+        (slow if at % 11 == 10 else idle).append(stream)
+
+    def drip():
+        while not stop.wait(1):
+            for stream in slow:
+                try:
+                    stream.send(b"x")
+                except OSError:
+                    pass
+
+    threading.Thread(target=drip, daemon=True).start()
+    time.sleep(6)
+    memory = resident_megabytes(daybook.process.pid)
+    crowded = max(healthy(f"healthy-crowded-{n}") for n in range(2))
+    stop.set()
+    for stream in idle + slow:
+        stream.close()
+    print(f"  {len(idle)} silent and {len(slow)} slow connections: a healthy sender has {crowded:.0f} messages/s, "
+          f"alone {alone:.0f}; daybook has {memory:.0f} MB")
+    if crowded < alone / 2:
+        raise SystemExit("FAILED: the healthy sender is slowed down")
+
+
+def resident_megabytes(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def main():
+    work = pathlib.Path(tempfile.mkdtemp())
+    # rsyslogd and syslog-ng may give up root.
+    work.chmod(0o755)
+    daybook = None
+    try:
+        daybook = Daybook(work)
+        for part in PARTS:
+            print(part, flush=True)
+            globals()[f"part_{part}"](daybook, work)
+        books = wait_for("the books", lambda: settled(daybook) and daybook.books())
+        print("books:", json.dumps(books))
+        daybook.stop()
+        daybook = None
+    finally:
+        if daybook:
+            daybook.kill()
+        if "KEEP" not in os.environ:
+            shutil.rmtree(work, ignore_errors=True)
+        else:
+            print(work)
+
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+main()
