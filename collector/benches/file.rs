@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use collector::pipeline::{self, Pipeline};
+use collector::source::SourceParts;
 use collector::source::checkpoint::Entries;
-use collector::source::file::{FileSource, Parts, Settings};
+use collector::source::file::{FileSource, Settings};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use event::{Ack, Append, AppendError, Batch, Ledger};
+use event::{Ack, Append, AppendError, Batch, Ledger, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 /// Counts events and stops the source when all of them came.
@@ -50,13 +51,14 @@ fn read_once(
         seen: AtomicU64::new(0),
         shutdown: shutdown.clone(),
     };
-    let parts = Parts {
+    let parts = SourceParts {
         name: Arc::from("bench"),
         pipeline,
         append: Arc::new(counter),
         ledger: Ledger::new().source("bench"),
         host_name: Some("web-1".to_owned()),
         recovered: Entries::new(),
+        now: Timestamp::now,
     };
     let settings = Settings::including(vec![path.to_owned()]);
     let source = FileSource::new(&settings, parts).expect("the settings are right");

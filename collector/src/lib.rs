@@ -5,6 +5,7 @@ pub mod body;
 pub mod cpu;
 pub mod level;
 pub mod pipeline;
+pub mod secret;
 pub mod source;
 pub mod text;
 pub mod transform;

@@ -22,8 +22,8 @@ use query::logs::execute::Executor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::file_sources::{FileSources, files_found};
 use super::parts::{Context, Parts};
+use super::sources::{self, Sources};
 use crate::disk::DiskWatch;
 use crate::feed::Feed;
 use crate::intake::Intake;
@@ -40,7 +40,7 @@ const BODY_MEMORY_SHARE: u64 = 4;
 /// One search may take this share.
 const SEARCH_MEMORY_SHARE: u64 = 8;
 
-/// How far the file sources have come, below the data directory; written before the journal forgets.
+/// How far the sources have come, below the data directory; written before the journal forgets.
 const CHECKPOINTS: &str = "file_checkpoints";
 
 /// What opening the files gives.
@@ -102,17 +102,15 @@ pub async fn start(context: &Context<'_>) -> anyhow::Result<Parts> {
         errands: errands.clone(),
     };
     let watching = tokio::spawn(disk_watch.run(shutdown.child_token()));
-    let file_sources = FileSources {
+    let sources = Sources {
         settings: context.settings.clone(),
         append: Arc::clone(&intake) as Arc<dyn Append>,
         ledger: Arc::clone(&context.ledger),
         checkpoints: storage.checkpoints,
+        metrics: context.metrics.clone(),
     };
-    let following = tokio::spawn(file_sources.run(shutdown.child_token()));
-    parts.found.push(format!(
-        "{} log files to follow",
-        files_found(context.settings)
-    ));
+    let following = tokio::spawn(sources.run(shutdown.child_token()));
+    parts.found.extend(sources::found(context.settings));
     parts.started("watchers", move || {
         stop_tasks(shutdown, vec![watching, following])
     });

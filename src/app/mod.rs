@@ -1,8 +1,8 @@
 //! The appliance: builds the parts, joins them to the listeners, and ends them in the reverse order.
 
-mod file_sources;
 mod join;
 mod parts;
+mod sources;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

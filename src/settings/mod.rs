@@ -11,7 +11,6 @@ mod listen;
 mod node;
 mod period;
 mod print;
-mod secret;
 mod section;
 mod source;
 mod suggestion;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Settings, Source, write_period, yaml};
+use super::{Settings, write_period, yaml};
 
 /// Writes every setting, defaults included. Without secrets in them, reading it back gives the same settings.
 pub fn to_yaml(settings: &Settings) -> String {
@@ -40,9 +40,8 @@ fn listen(settings: &Settings) -> Value {
 
 fn sources(settings: &Settings) -> Value {
     let sources = settings.sources.iter().map(|(name, source)| {
-        let Source::File(file) = source;
-        let mut entry = Map::from_iter([("type".to_owned(), json!("file"))]);
-        if let Value::Object(fields) = json!(file) {
+        let mut entry = Map::from_iter([("type".to_owned(), json!(source.kind()))]);
+        if let Value::Object(fields) = source.to_json() {
             entry.extend(fields);
         }
         (name.clone(), Value::Object(entry))

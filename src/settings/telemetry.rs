@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use collector::secret::Secret;
 use tracing_subscriber::EnvFilter;
 
 use super::findings::Findings;
 use super::node::Value;
-use super::secret::Secret;
 use super::section::Section;
 
 /// What Daybook tells about itself, and where.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use event::Ledger;
-use prometheus::core::{Collector, Desc};
+use prometheus::core::{Collector, Desc, Describer};
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -111,19 +111,24 @@ impl Metrics {
         help: &str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> prometheus::Result<()> {
-        let desc = Desc::new(
-            name.to_owned(),
-            help.to_owned(),
-            Vec::new(),
-            Default::default(),
-        )?;
-        self.register(Observed {
-            desc,
-            kind,
-            name: name.to_owned(),
-            help: help.to_owned(),
-            read: Box::new(read),
-        })
+        self.register(Observed::new(kind, Opts::new(name, help), read)?)
+    }
+
+    /// As [`Metrics::observe`], for one of several sources that show the same figure, told apart by the label
+    /// `source`.
+    ///
+    /// # Errors
+    /// The source has registered a figure of that name already.
+    pub fn observe_source(
+        &self,
+        source: &str,
+        kind: FigureKind,
+        name: &str,
+        help: &str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> prometheus::Result<()> {
+        let opts = Opts::new(name, help).const_label("source", source);
+        self.register(Observed::new(kind, opts, read)?)
     }
 
     /// Everything as the text format has it.
@@ -148,9 +153,23 @@ fn build_info() -> prometheus::Result<IntGauge> {
 struct Observed {
     desc: Desc,
     kind: FigureKind,
-    name: String,
-    help: String,
+    opts: Opts,
     read: Box<dyn Fn() -> f64 + Send + Sync>,
+}
+
+impl Observed {
+    fn new(
+        kind: FigureKind,
+        opts: Opts,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> prometheus::Result<Observed> {
+        Ok(Observed {
+            desc: opts.describe()?,
+            kind,
+            opts,
+            read: Box::new(read),
+        })
+    }
 }
 
 impl Collector for Observed {
@@ -160,17 +179,16 @@ impl Collector for Observed {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let value = (self.read)();
+        let opts = self.opts.clone();
         let families = match self.kind {
-            FigureKind::Gauge => Gauge::new(&self.name, &self.help).map(|gauge| {
+            FigureKind::Gauge => Gauge::with_opts(opts).map(|gauge| {
                 gauge.set(value);
                 gauge.collect()
             }),
-            FigureKind::Counter => {
-                prometheus::Counter::new(&self.name, &self.help).map(|counter| {
-                    counter.inc_by(value.max(0.0));
-                    counter.collect()
-                })
-            }
+            FigureKind::Counter => prometheus::Counter::with_opts(opts).map(|counter| {
+                counter.inc_by(value.max(0.0));
+                counter.collect()
+            }),
         };
         families.unwrap_or_default()
     }

@@ -1,6 +1,7 @@
 //! Where events enter, one file or folder per protocol.
 
 pub mod checkpoint;
+pub mod delivery;
 pub mod elastic_bulk;
 #[cfg(test)]
 mod fake;
@@ -13,6 +14,8 @@ use event::{Ack, Append, AppendError, Batch, Event, Ledger, SourceLedger, Timest
 
 use crate::body::{BodyReader, Reservation};
 use crate::cpu::CpuPermits;
+use crate::pipeline::Pipeline;
+use checkpoint::Entries;
 
 /// What the sources that senders push to need from the rest of the appliance.
 #[derive(Clone)]
@@ -25,6 +28,24 @@ pub struct PushContext {
     pub bodies: BodyReader,
     /// Permits for work on large bodies; shared by all sources.
     pub cpu: CpuPermits,
+    /// The clock, UTC: what an event's arrival is read from.
+    pub now: fn() -> Timestamp,
+}
+
+/// What a source that is started, rather than routed to, is joined to: those that read, pull, or listen themselves.
+pub struct SourceParts {
+    /// Its name in the settings.
+    pub name: Arc<str>,
+    /// The pipeline its settings name.
+    pub pipeline: Option<Arc<Pipeline>>,
+    /// Where its events become durable.
+    pub append: Arc<dyn Append>,
+    /// Its books.
+    pub ledger: Arc<SourceLedger>,
+    /// For `host.name`.
+    pub host_name: Option<String>,
+    /// Where it stopped, from [`checkpoint::CheckpointStore::entries`] after everything the journal holds was noted.
+    pub recovered: Entries,
     /// The clock, UTC: what an event's arrival is read from.
     pub now: fn() -> Timestamp,
 }

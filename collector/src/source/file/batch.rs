@@ -11,6 +11,7 @@ use event::{Batch, Document, Event, IndexName, Timestamp};
 
 use super::tailer::{FileCounts, Line};
 use crate::pipeline::Pipeline;
+use crate::source::delivery::CountedBatch;
 
 /// What every event of a source has in common.
 pub struct Stamp {
@@ -45,19 +46,6 @@ pub struct BatchBuilder<'a> {
     lines: u64,
     raw_bytes: u64,
     dropped: Vec<&'static str>,
-}
-
-/// A batch with its books.
-#[derive(Debug)]
-pub struct FileBatch {
-    /// What is appended.
-    pub batch: Batch,
-    /// Events read, the dropped ones among them.
-    pub lines: u64,
-    /// Bytes they take in their files.
-    pub raw_bytes: u64,
-    /// Why steps dropped events, one entry each.
-    pub dropped: Vec<&'static str>,
 }
 
 impl<'a> BatchBuilder<'a> {
@@ -111,7 +99,7 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// The batch, with how far the files have been read.
-    pub fn finish(self, checkpoint: Option<Bytes>) -> FileBatch {
+    pub fn finish(self, checkpoint: Option<Bytes>) -> CountedBatch {
         let mut events = self.events;
         events.reserve_exact(self.ends.len());
         let sources = Bytes::from(self.sources);
@@ -125,15 +113,15 @@ impl<'a> BatchBuilder<'a> {
             ));
             start = end;
         }
-        FileBatch {
+        CountedBatch {
             batch: Batch {
                 source: Arc::clone(&self.stamp.source),
                 received: self.received,
                 events,
                 checkpoint,
             },
-            lines: self.lines,
-            raw_bytes: self.raw_bytes,
+            received: self.lines,
+            received_bytes: self.raw_bytes,
             dropped: self.dropped,
         }
     }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{Append, AppendError, IndexName, SourceLedger, Timestamp};
+use event::{IndexName, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::Pipeline;
-use crate::source::checkpoint::Entries;
+use crate::source::SourceParts;
+use crate::source::delivery::{CountedBatch, Delivery};
 use crate::transform::multiline::{self, Multiline};
 
 pub mod batch;
@@ -26,7 +26,7 @@ mod model_tests;
 mod newcomer;
 pub mod tailer;
 
-use batch::{BatchBuilder, FileBatch, Stamp};
+use batch::{BatchBuilder, Stamp};
 use framing::Framer;
 use glob::Glob;
 use tailer::{FileCounts, POLL_EVERY, Rules, SCAN_EVERY, Tailer};
@@ -78,29 +78,11 @@ pub enum StartAt {
     End,
 }
 
-/// What a file source is joined to.
-pub struct Parts {
-    /// Its name in the settings.
-    pub name: Arc<str>,
-    /// The pipeline the settings name.
-    pub pipeline: Option<Arc<Pipeline>>,
-    /// Where its events become durable.
-    pub append: Arc<dyn Append>,
-    /// Its books.
-    pub ledger: Arc<SourceLedger>,
-    /// For `host.name`.
-    pub host_name: Option<String>,
-    /// Where it stopped, from [`super::checkpoint::CheckpointStore::entries`] after everything the journal holds was
-    /// noted.
-    pub recovered: Entries,
-}
-
 /// Follows the files of one entry under `sources:`.
 pub struct FileSource {
     tailer: Tailer,
     stamp: Arc<Stamp>,
-    append: Arc<dyn Append>,
-    ledger: Arc<SourceLedger>,
+    parts: SourceParts,
     counts: Arc<FileCounts>,
 }
 
@@ -175,20 +157,22 @@ impl FileSource {
     ///
     /// # Errors
     /// As [`Settings::check`].
-    pub fn new(settings: &Settings, parts: Parts) -> Result<FileSource, String> {
+    pub fn new(settings: &Settings, parts: SourceParts) -> Result<FileSource, String> {
         let counts = Arc::new(FileCounts::default());
         let stamp = Stamp {
-            source: parts.name,
+            source: Arc::clone(&parts.name),
             index: settings.index_name()?,
-            host_name: parts.host_name,
-            pipeline: parts.pipeline.filter(|pipeline| !pipeline.is_empty()),
+            host_name: parts.host_name.clone(),
+            pipeline: parts
+                .pipeline
+                .clone()
+                .filter(|pipeline| !pipeline.is_empty()),
             counts: Arc::clone(&counts),
         };
         Ok(FileSource {
             tailer: Tailer::new(settings.rules()?, &parts.recovered, Arc::clone(&counts)),
             stamp: Arc::new(stamp),
-            append: parts.append,
-            ledger: parts.ledger,
+            parts,
             counts,
         })
     }
@@ -219,19 +203,16 @@ impl FileSource {
         let FileSource {
             tailer,
             stamp,
-            append,
-            ledger,
+            parts,
             ..
         } = self;
-        let sender = Sender {
-            append,
-            ledger,
-            shutdown,
-        };
+        let now = parts.now;
+        let delivery = Delivery::new(&parts, shutdown);
         let mut reading = Reading {
             tailer,
             batch: None,
             has_work: false,
+            now,
         };
         loop {
             let Some(read) = read(reading, Arc::clone(&stamp)).await else {
@@ -246,12 +227,12 @@ impl FileSource {
                 } else {
                     POLL_EVERY
                 };
-                if sender.is_stopped_within(wait).await {
+                if delivery.is_stopped_within(wait).await {
                     return;
                 }
                 continue;
             };
-            let sending = sender.send(batch);
+            let sending = delivery.send(batch);
             tokio::pin!(sending);
             let Some((after, is_sent)) = read_while(reading, &stamp, sending).await else {
                 return;
@@ -267,8 +248,9 @@ impl FileSource {
 /// The tailer on its way to a blocking thread and back.
 struct Reading {
     tailer: Tailer,
-    batch: Option<FileBatch>,
+    batch: Option<CountedBatch>,
     has_work: bool,
+    now: fn() -> Timestamp,
 }
 
 /// Reads the next batch on a blocking thread. `None` when that thread ended oddly.
@@ -278,7 +260,7 @@ async fn read(mut reading: Reading, stamp: Arc<Stamp>) -> Option<Reading> {
         return Some(reading);
     }
     tokio::task::spawn_blocking(move || {
-        let now = Timestamp::now();
+        let now = (reading.now)();
         let mut builder = BatchBuilder::new(&stamp, now);
         let work = reading.tailer.read(now, &mut |line| builder.push(line));
         reading.has_work = work > 0;
@@ -313,7 +295,7 @@ async fn read_while(
             outcome = &mut sending => is_sent = Some(outcome),
             () = tokio::time::sleep(SCAN_EVERY) => {
                 reading = tokio::task::spawn_blocking(move || {
-                    reading.tailer.observe(Timestamp::now());
+                    reading.tailer.observe((reading.now)());
                     reading
                 })
                 .await
@@ -322,60 +304,6 @@ async fn read_while(
         }
     }
     Some((reading, is_sent.unwrap_or(false)))
-}
-
-struct Sender {
-    append: Arc<dyn Append>,
-    ledger: Arc<SourceLedger>,
-    shutdown: CancellationToken,
-}
-
-impl Sender {
-    /// Appends until it is durable. `false` when the source is to stop first.
-    async fn send(&self, file_batch: FileBatch) -> bool {
-        let FileBatch {
-            batch,
-            lines,
-            raw_bytes,
-            dropped,
-        } = file_batch;
-        self.ledger.received(lines, raw_bytes);
-        for reason in dropped {
-            self.ledger.dropped(reason, 1);
-        }
-        if batch.events.is_empty() {
-            return true;
-        }
-        let mut has_waited = false;
-        loop {
-            // Its events share their bytes: sending it again costs no copy of them.
-            match self.append.append(batch.clone()).await {
-                Ok(_) => {
-                    if has_waited {
-                        tracing::info!(source = %batch.source, "reading files goes on");
-                    }
-                    return true;
-                }
-                Err(AppendError::Stopping) => return false,
-                Err(error) => {
-                    if !std::mem::replace(&mut has_waited, true) {
-                        tracing::warn!(source = %batch.source, %error, "reading files is paused");
-                    }
-                    if self.is_stopped_within(error.retry_after().0).await {
-                        return false;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn is_stopped_within(&self, wait: Duration) -> bool {
-        tokio::select! {
-            biased;
-            () = self.shutdown.cancelled() => true,
-            () = tokio::time::sleep(wait) => false,
-        }
-    }
 }
 
 fn globs(patterns: &[String]) -> Result<Vec<Glob>, String> {
@@ -391,11 +319,11 @@ mod tests {
     use std::pin::Pin;
     use std::sync::Mutex;
 
-    use event::{Ack, Batch, Document, Ledger, RetryAfter};
+    use event::{Ack, Append, AppendError, Batch, Document, Ledger, RetryAfter};
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::source::checkpoint;
+    use crate::source::checkpoint::{self, Entries};
 
     /// Hands every durable batch to the test; refuses as often as told to.
     struct Journal {
@@ -430,7 +358,7 @@ mod tests {
     fn start(settings: &Settings, recovered: Entries, refusals: Vec<AppendError>) -> Running {
         let (sender, stored) = mpsc::unbounded_channel();
         let ledger = Ledger::new();
-        let parts = Parts {
+        let parts = SourceParts {
             name: Arc::from("files"),
             pipeline: None,
             append: Arc::new(Journal {
@@ -440,6 +368,7 @@ mod tests {
             ledger: ledger.source("files"),
             host_name: None,
             recovered,
+            now: Timestamp::now,
         };
         let shutdown = CancellationToken::new();
         let source = FileSource::new(settings, parts).unwrap();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// A text that prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -30,6 +32,21 @@ impl Secret {
     }
 }
 
+/// As [`Secret::parse`] reads it.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Secret::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+/// As `***`: settings are only written to be shown.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
@@ -54,6 +71,7 @@ mod tests {
         let secret = Secret::parse(&format!("file:{}", path.display())).unwrap();
         assert_eq!(secret.expose(), "s3cr3t");
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), r#""***""#);
 
         fs::write(&path, "\n").unwrap();
         assert!(Secret::parse(&format!("file:{}", path.display())).is_err());

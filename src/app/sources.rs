@@ -1,0 +1,204 @@
+//! Starts the sources of the section `sources`, once the index has read what the journal holds: only then is it
+//! known how far they had come.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use collector::pipeline::Pipeline;
+use collector::source::SourceParts;
+use collector::source::checkpoint::CheckpointStore;
+use collector::source::file::tailer::FileCounts;
+use collector::source::file::{self, FileSource};
+use event::{Append, Ledger, Timestamp};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{Settings, Source};
+use crate::telemetry::{FigureKind, Metrics};
+
+/// What sources are started from.
+pub struct Sources {
+    /// The settings in force.
+    pub settings: Settings,
+    /// Where their events become durable.
+    pub append: Arc<dyn Append>,
+    /// The books.
+    pub ledger: Arc<Ledger>,
+    /// How far each of them had come.
+    pub checkpoints: Arc<Mutex<CheckpointStore>>,
+    /// Where they show their figures.
+    pub metrics: Metrics,
+}
+
+/// A source at work, until it is told to stop.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Sources {
+    /// Runs all of them until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut running = JoinSet::new();
+        for (name, source) in &self.settings.sources {
+            match self.start(name, source, shutdown.clone()) {
+                Ok(source) => drop(running.spawn(source)),
+                Err(problem) => tracing::error!(
+                    source = name,
+                    problem,
+                    "the source is not started; correct the settings and restart"
+                ),
+            }
+        }
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a source ended by a mistake of ours");
+            }
+        }
+    }
+
+    /// One arm per type; what it answers is polled on a task of its own. Whatever blocks belongs inside the future.
+    fn start(
+        &self,
+        name: &str,
+        source: &Source,
+        shutdown: CancellationToken,
+    ) -> Result<Running, String> {
+        let parts = self.parts(name, source)?;
+        Ok(match source {
+            Source::File(settings) => {
+                let source = FileSource::new(&self.file_settings(settings), parts)?;
+                self.show_files(name, source.counts());
+                Box::pin(source.run(shutdown))
+            }
+        })
+    }
+
+    fn parts(&self, name: &str, source: &Source) -> Result<SourceParts, String> {
+        let checkpoints = self.checkpoints.lock();
+        let recovered = checkpoints
+            .expect("no holder of this lock panics")
+            .entries(name);
+        Ok(SourceParts {
+            name: Arc::from(name),
+            pipeline: source
+                .pipeline()
+                .map(|pipeline| self.pipeline(pipeline))
+                .transpose()?,
+            append: Arc::clone(&self.append),
+            ledger: self.ledger.source(name),
+            host_name: host_name(),
+            recovered,
+            now: Timestamp::now,
+        })
+    }
+
+    fn pipeline(&self, name: &str) -> Result<Arc<Pipeline>, String> {
+        let settings = self.settings.pipelines.get(name);
+        let settings = settings.ok_or_else(|| format!("no pipeline is named {name}"))?;
+        let pipeline = Pipeline::compile(name, settings).map_err(|error| error.to_string())?;
+        Ok(Arc::new(pipeline))
+    }
+
+    fn file_settings(&self, settings: &file::Settings) -> file::Settings {
+        let mut settings = settings.clone();
+        // What Daybook writes because of an event must not become the next event.
+        settings.exclude_folder(&self.settings.data_dir);
+        settings.max_line_bytes = self.event_bytes_max();
+        settings
+    }
+
+    fn show_files(&self, name: &str, counts: Arc<FileCounts>) {
+        type Count = fn(&FileCounts) -> &AtomicU64;
+        let figures: [(FigureKind, &str, &str, Count); 7] = [
+            (
+                FigureKind::Gauge,
+                "daybook_file_followed",
+                "Files that are followed.",
+                |counts| &counts.files,
+            ),
+            (
+                FigureKind::Gauge,
+                "daybook_file_open",
+                "Files that are held open.",
+                |counts| &counts.open_files,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_file_cut_lines_total",
+                "Lines longer than allowed, stored cut.",
+                |counts| &counts.cut_lines,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_file_skipped_bytes_total",
+                "Bytes of those lines that were not stored.",
+                |counts| &counts.skipped_bytes,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_file_invalid_utf8_lines_total",
+                "Lines that were no UTF-8, stored with replacement characters.",
+                |counts| &counts.invalid_utf8_lines,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_file_truncations_total",
+                "Files found truncated or replaced in place.",
+                |counts| &counts.truncations,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_file_read_errors_total",
+                "Failed attempts to open or read a file.",
+                |counts| &counts.read_errors,
+            ),
+        ];
+        for (kind, figure, help, count) in figures {
+            let counts = Arc::clone(&counts);
+            self.show(name, kind, figure, help, move || {
+                count(&counts).load(Ordering::Relaxed) as f64
+            });
+        }
+    }
+
+    /// Shows one figure of a source under `/metrics`.
+    fn show(
+        &self,
+        source: &str,
+        kind: FigureKind,
+        figure: &str,
+        help: &str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) {
+        let observed = self
+            .metrics
+            .observe_source(source, kind, figure, help, read);
+        if let Err(error) = observed {
+            tracing::error!(source, figure, %error, "a figure cannot be shown");
+        }
+    }
+
+    fn event_bytes_max(&self) -> usize {
+        usize::try_from(self.settings.limits.event.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// What the sources find now, one short line per type, for the operator.
+pub fn found(settings: &Settings) -> Vec<String> {
+    let mut files = 0;
+    for source in settings.sources.values() {
+        match source {
+            Source::File(source) => files += FileSource::paths_found(source).len(),
+        }
+    }
+    vec![format!("{files} log files to follow")]
+}
+
+/// The machine's name, for `host.name`.
+fn host_name() -> Option<String> {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    (!name.is_empty()).then_some(name)
+}

@@ -1,0 +1,165 @@
+//! Where events come from that nobody sends: the section `sources`, one file per type.
+//!
+//! A new type is a file beside `file.rs`, a variant of [`Source`], and a line in [`BUILT`] and in [`Source::parts`].
+
+mod file;
+
+use collector::source as sources;
+use collector::transform::multiline::{self, Multiline};
+use event::IndexName;
+use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
+
+use super::findings::Findings;
+use super::node::{Node, Place};
+use super::suggestion::did_you_mean;
+
+/// One entry under `sources`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// `type: file`.
+    File(sources::file::Settings),
+}
+
+type Read = fn(&Entry<'_>) -> Option<Source>;
+
+/// The types that are built, each with what reads an entry of it.
+const BUILT: [(&str, Read); 1] = [("file", file::read)];
+
+/// Types of the product page and of agents people come from, whose capability is not there yet.
+const NOT_BUILT: [&str; 9] = [
+    "docker",
+    "syslog",
+    "journald",
+    "kafka",
+    "loki",
+    "scrape",
+    "host",
+    "otlp",
+    "elasticsearch",
+];
+
+impl Source {
+    /// The pipeline its events go through.
+    pub fn pipeline(&self) -> Option<&str> {
+        self.parts().1
+    }
+
+    /// The entry as it would be written in the settings file, without `type`; secrets are `***`.
+    pub fn to_json(&self) -> Json {
+        self.parts().2
+    }
+
+    /// Its `type`.
+    pub fn kind(&self) -> &'static str {
+        self.parts().0
+    }
+
+    fn parts(&self) -> (&'static str, Option<&str>, Json) {
+        match self {
+            Source::File(file) => ("file", file.pipeline.as_deref(), json!(file)),
+        }
+    }
+}
+
+/// Reads one entry; `None` when it is wrong or not built yet, which `findings` tells.
+pub fn read(name: &str, node: &Node, pipelines: &[String], findings: &Findings) -> Option<Source> {
+    let key = format!("sources.{name}");
+    let Some(kind) = node.entry("type") else {
+        let problem = "the key type is missing; write for instance type: file";
+        findings.mistake(Some(node.place), &key, problem);
+        return None;
+    };
+    let kind_text = kind.scalar_text().unwrap_or_default();
+    if let Some((_, read)) = BUILT.iter().find(|(built, _)| *built == kind_text) {
+        return read(&Entry {
+            key,
+            node,
+            pipelines,
+            findings,
+        });
+    }
+    if NOT_BUILT.contains(&kind_text.as_str()) {
+        findings.notice(format!("{key}: type {kind_text} is not built yet, ignored"));
+        return None;
+    }
+    let built = BUILT.iter().map(|(built, _)| *built);
+    let known: Vec<&str> = built.chain(NOT_BUILT).collect();
+    let problem = format!(
+        "unknown type {kind_text:?}{}",
+        did_you_mean(&kind_text, &known)
+    );
+    findings.mistake(Some(kind.place), &format!("{key}.type"), problem);
+    None
+}
+
+/// An entry under `sources` while it is read. Each check looks at one setting for itself, so that each tells its own
+/// mistake, and answers whether it told one.
+struct Entry<'a> {
+    /// `sources.nginx`.
+    key: String,
+    node: &'a Node,
+    pipelines: &'a [String],
+    findings: &'a Findings,
+}
+
+impl Entry<'_> {
+    /// The settings of the part that is configured; `None` when they do not fit, which is told.
+    fn settings<T: DeserializeOwned>(&self) -> Option<T> {
+        match self.node.without("type").read() {
+            Ok(settings) => Some(settings),
+            Err(misfit) => {
+                self.findings
+                    .mistake(misfit.place, &self.key, misfit.problem);
+                None
+            }
+        }
+    }
+
+    /// Tells a mistake in one setting.
+    fn tell(&self, setting: &str, problem: impl Into<String>) {
+        let place = self.node.entry(setting).unwrap_or(self.node).place;
+        self.tell_at(place, setting, problem);
+    }
+
+    /// Tells a mistake in one setting whose place is known better.
+    fn tell_at(&self, place: Place, setting: &str, problem: impl Into<String>) {
+        self.findings
+            .mistake(Some(place), &format!("{}.{setting}", self.key), problem);
+    }
+
+    fn tells_wrong_index(&self, index: Option<&str>) -> bool {
+        let Some(Err(error)) = index.map(IndexName::parse) else {
+            return false;
+        };
+        self.tell("index", error.to_string());
+        true
+    }
+
+    fn tells_unknown_pipeline(&self, pipeline: Option<&str>) -> bool {
+        let Some(pipeline) = pipeline.filter(|name| !self.pipelines.iter().any(|p| p == name))
+        else {
+            return false;
+        };
+        let suggestion = did_you_mean(pipeline, self.pipelines);
+        let problem = format!("there is no pipeline {pipeline:?}{suggestion}");
+        self.tell("pipeline", problem);
+        true
+    }
+
+    fn tells_wrong_multiline(&self, multiline: Option<&multiline::Settings>) -> bool {
+        let Some(Err(problem)) = multiline.map(Multiline::compile) else {
+            return false;
+        };
+        self.tell("multiline", problem);
+        true
+    }
+
+    /// Whatever else the source itself finds wrong.
+    fn tell_check(&self, check: Result<(), String>) {
+        if let Err(problem) = check {
+            self.findings
+                .mistake(Some(self.node.place), &self.key, problem);
+        }
+    }
+}
