@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use collector::pipeline::Pipeline;
 use collector::source::SourceParts;
 use collector::source::checkpoint::CheckpointStore;
 use collector::source::file::tailer::FileCounts;
@@ -15,6 +14,7 @@ use event::{Append, Ledger, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::pipelines::Pipelines;
 use crate::settings::{Settings, Source};
 use crate::telemetry::{FigureKind, Metrics};
 
@@ -28,6 +28,8 @@ pub struct Sources {
     pub ledger: Arc<Ledger>,
     /// How far each of them had come.
     pub checkpoints: Arc<Mutex<CheckpointStore>>,
+    /// The pipelines they name.
+    pub pipelines: Pipelines,
     /// Where they show their figures.
     pub metrics: Metrics,
 }
@@ -70,6 +72,10 @@ impl Sources {
                 self.show_files(name, source.counts());
                 Box::pin(source.run(shutdown))
             }
+            // Their routes are on the listener for HTTP; see `push_sources.rs`.
+            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => {
+                Box::pin(std::future::ready(()))
+            }
         })
     }
 
@@ -80,23 +86,13 @@ impl Sources {
             .entries(name);
         Ok(SourceParts {
             name: Arc::from(name),
-            pipeline: source
-                .pipeline()
-                .map(|pipeline| self.pipeline(pipeline))
-                .transpose()?,
+            pipeline: self.pipelines.of_source(source.pipeline())?,
             append: Arc::clone(&self.append),
             ledger: self.ledger.source(name),
             host_name: host_name(),
             recovered,
             now: Timestamp::now,
         })
-    }
-
-    fn pipeline(&self, name: &str) -> Result<Arc<Pipeline>, String> {
-        let settings = self.settings.pipelines.get(name);
-        let settings = settings.ok_or_else(|| format!("no pipeline is named {name}"))?;
-        let pipeline = Pipeline::compile(name, settings).map_err(|error| error.to_string())?;
-        Ok(Arc::new(pipeline))
     }
 
     fn file_settings(&self, settings: &file::Settings) -> file::Settings {
@@ -189,6 +185,7 @@ pub fn found(settings: &Settings) -> Vec<String> {
     for source in settings.sources.values() {
         match source {
             Source::File(source) => files += FileSource::paths_found(source).len(),
+            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => {}
         }
     }
     vec![format!("{files} log files to follow")]

@@ -6,7 +6,12 @@ pub mod elastic_bulk;
 #[cfg(test)]
 mod fake;
 pub mod file;
+pub mod gathered;
+pub mod http;
+pub mod loki_push;
 pub mod otlp;
+mod protobuf;
+pub mod splunk_hec;
 
 use std::sync::Arc;
 

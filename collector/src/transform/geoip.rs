@@ -3,12 +3,14 @@
 //! The database is read into memory when the step is made ready; a newer one comes into force with a restart.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use event::{Document, Timestamp};
 use maxminddb::Reader;
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -52,7 +54,7 @@ struct Record<'a> {
     location: Option<Location<'a>>,
     #[serde(borrow)]
     postal: Option<Postal<'a>>,
-    autonomous_system_number: Option<u32>,
+    autonomous_system_number: Option<Whole>,
     autonomous_system_organization: Option<&'a str>,
 }
 
@@ -73,6 +75,33 @@ struct Location<'a> {
 #[derive(Deserialize)]
 struct Postal<'a> {
     code: Option<&'a str>,
+}
+
+/// A whole number of whatever width the database writes.
+struct Whole(u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Whole, D::Error> {
+        deserializer.deserialize_any(WholeVisitor)
+    }
+}
+
+struct WholeVisitor;
+
+impl Visitor<'_> for WholeVisitor {
+    type Value = Whole;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
+        Ok(Whole(number))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole, E> {
+        Ok(Whole(number.unsigned_abs()))
+    }
 }
 
 impl Geoip {
@@ -145,7 +174,7 @@ impl Transform for Geoip {
             }
         }
         if let Some(number) = record.autonomous_system_number {
-            document.set_value(&format!("{}.as.number", self.target), &number);
+            document.set_value(&format!("{}.as.number", self.target), &number.0);
         }
         self.set(document, "as.organization.name", record.autonomous_system_organization);
         Ok(Verdict::Keep)

@@ -139,6 +139,11 @@ fn told(program: &str, mistakes: &vrl::diagnostic::DiagnosticList) -> String {
         text = format!("line {line}, column {column}: ");
     }
     text.push_str(mistake.message());
+    if let Some(label) = mistake.labels().first()
+        && let Some(code) = program.get(label.span.range()).filter(|code| code.len() <= 64)
+    {
+        text.push_str(&format!(" `{}`", code.trim()));
+    }
     for label in mistake.labels() {
         if !label.message.is_empty() && !text.contains(&label.message) {
             text.push_str("; ");

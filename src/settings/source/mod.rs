@@ -3,6 +3,7 @@
 //! A new type is a file beside `file.rs`, a variant of [`Source`], and a line in [`BUILT`] and in [`Source::parts`].
 
 mod file;
+mod push;
 
 use collector::source as sources;
 use collector::transform::multiline::{self, Multiline};
@@ -19,12 +20,23 @@ use super::suggestion::did_you_mean;
 pub enum Source {
     /// `type: file`.
     File(sources::file::Settings),
+    /// `type: http`.
+    Http(sources::http::EntrySettings),
+    /// `type: loki_push`.
+    LokiPush(sources::loki_push::EntrySettings),
+    /// `type: splunk_hec`.
+    SplunkHec(sources::splunk_hec::EntrySettings),
 }
 
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 1] = [("file", file::read)];
+const BUILT: [(&str, Read); 4] = [
+    ("file", file::read),
+    ("http", push::read_http),
+    ("loki_push", push::read_loki_push),
+    ("splunk_hec", push::read_splunk_hec),
+];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
 const NOT_BUILT: [&str; 9] = [
@@ -55,9 +67,20 @@ impl Source {
         self.parts().0
     }
 
+    /// Whether there is one such source, on the listener for HTTP, however it is configured.
+    pub fn is_pushed_to(&self) -> bool {
+        matches!(
+            self,
+            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_)
+        )
+    }
+
     fn parts(&self) -> (&'static str, Option<&str>, Json) {
         match self {
             Source::File(file) => ("file", file.pipeline.as_deref(), json!(file)),
+            Source::Http(http) => ("http", http.pipeline.as_deref(), json!(http)),
+            Source::LokiPush(loki) => ("loki_push", loki.pipeline.as_deref(), json!(loki)),
+            Source::SplunkHec(hec) => ("splunk_hec", hec.pipeline.as_deref(), json!(hec)),
         }
     }
 }

@@ -19,6 +19,8 @@ mod access_log;
 mod syslog_line;
 mod time;
 
+pub use time::read as read_time;
+
 /// Longer lines are only looked at for their level.
 const LINE_BYTES_MAX: usize = 64 << 10;
 /// How far back a line's own time is believed.
