@@ -302,9 +302,8 @@ impl Settings {
 
     /// A file that has a section `sources` names all of them: the default one is gone.
     fn read_sources(&mut self, section: &Section<'_>, findings: &Findings) {
-        let own = self.pipelines.keys().map(String::as_str);
-        let known = own.chain(shipped::names()).chain(RESERVED);
-        let pipelines: Vec<String> = known.map(str::to_owned).collect();
+        let given = shipped::names().chain(RESERVED).map(str::to_owned);
+        let pipelines: Vec<String> = self.pipelines.keys().cloned().chain(given).collect();
         self.sources.clear();
         for (name, node) in section.entries() {
             let Some(source) = source::read(&name.name, node, &pipelines, findings) else {

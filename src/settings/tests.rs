@@ -72,7 +72,9 @@ indices:
     assert_eq!(settings.limits.memory, ByteSize::gib(2));
     assert_eq!(settings.limits.disk, ByteSize::gib(50));
     assert_eq!(settings.limits.query_time, Duration::from_secs(90));
-    let Source::File(nginx) = &settings.sources["nginx"];
+    let Source::File(nginx) = &settings.sources["nginx"] else {
+        panic!("not a file source");
+    };
     assert_eq!(nginx.pipeline.as_deref(), Some("nginx_access"));
     assert_eq!(settings.sources.len(), 1, "the default source is replaced");
     assert_eq!(settings.indices["debug"].retention, None);
@@ -205,7 +207,7 @@ fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
         ("sources: { f: { type: file, include: [/x], pipeline: redi } }", "did you mean \"redis\""),
         ("sources: { a: { type: http }, b: { type: http } }", "there is a source of type http already"),
         ("pipelines: { a: { steps: [ { vrl: '.x = ' } ] } }", "step 1 (vrl): line 1, column"),
-        ("pipelines: { a: { steps: [ { gork: {} } ] } }", "unknown variant"),
+        ("pipelines: { a: { steps: [ { gork: {} } ] } }", "did you mean \"grok\""),
         ("pipelines: { a: { on_error: panic } }", "`keep` or `dead_letter`"),
     ] {
         let told = mistakes(&format!("{text}\n"));

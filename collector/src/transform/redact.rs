@@ -17,7 +17,8 @@ use super::{Transform, TransformError, Verdict, check_field};
 /// Every field.
 const ALL: &str = "*";
 
-/// Lengths of card numbers, ISO/IEC 7812.
+/// Lengths of card numbers, ISO/IEC 7812. They begin with 2 to 6; what counts seconds or nanoseconds since 1970 begins
+/// with 1.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 
 /// `redact: { presets: [email] }`.
@@ -378,6 +379,11 @@ fn cards_of(bytes: &[u8], groups: &[Range<usize>]) -> Vec<Range<usize>> {
             if digits > *CARD_DIGITS.end() {
                 break;
             }
+            // Printed in groups of four, or of four, six and five: dates and times are not.
+            let is_printed = last == first || (groups[first].len() == 4 && group.len() >= 3);
+            if !is_printed {
+                break;
+            }
             let place = groups[first].start..group.end;
             if CARD_DIGITS.contains(&digits) && is_card(&bytes[place.clone()]) {
                 found = Some((last, place));
@@ -394,8 +400,11 @@ fn cards_of(bytes: &[u8], groups: &[Range<usize>]) -> Vec<Range<usize>> {
     places
 }
 
-/// Luhn's check digit, and not one digit over and over.
+/// Luhn's check digit, an issuer that gives cards, and not one digit over and over.
 fn is_card(text: &[u8]) -> bool {
+    if !matches!(text.first(), Some(b'2'..=b'6')) {
+        return false;
+    }
     let digits = || text.iter().rev().filter(|byte| byte.is_ascii_digit());
     let sum: u32 = digits()
         .enumerate()
@@ -478,6 +487,7 @@ mod tests {
                 ("0000000000000000", "0000000000000000"),
                 ("order 12345678901234567890123 done", "order 12345678901234567890123 done"),
                 ("1795428000000 10.0.0.7", "1795428000000 10.0.0.7"),
+                ("1795428000000000008 2026-11-23 100000001", "1795428000000000008 2026-11-23 100000001"),
             ],
         );
     }
