@@ -25,11 +25,27 @@ fn pipelines(criterion: &mut Criterion) {
         ("detect, access log", r#"{"steps":[{"detect":{}}]}"#, ACCESS),
         ("json", r#"{"steps":[{"json":{}}]}"#, JSON),
         ("logfmt", r#"{"steps":[{"logfmt":{}}]}"#, LOGFMT),
-        ("grok, access log", r#"{"steps":[{"grok":{"pattern":"%{COMBINEDAPACHELOG}"}}]}"#, ACCESS),
-        ("regex", r#"{"steps":[{"regex":{"pattern":"^(?<time>\\S+ \\S+) (?<level>\\w+) (?<logger>[\\w.]+): (?<text>.*)$"}}]}"#, PLAIN),
-        ("redact, nothing to hide", r#"{"steps":[{"redact":{"presets":["credit_card","email","bearer_token","api_key","ip_address"]}}]}"#, PLAIN),
+        (
+            "grok, access log",
+            r#"{"steps":[{"grok":{"pattern":"%{COMBINEDAPACHELOG}"}}]}"#,
+            ACCESS,
+        ),
+        (
+            "regex",
+            r#"{"steps":[{"regex":{"pattern":"^(?<time>\\S+ \\S+) (?<level>\\w+) (?<logger>[\\w.]+): (?<text>.*)$"}}]}"#,
+            PLAIN,
+        ),
+        (
+            "redact, nothing to hide",
+            r#"{"steps":[{"redact":{"presets":["credit_card","email","bearer_token","api_key","ip_address"]}}]}"#,
+            PLAIN,
+        ),
         ("vrl, one field", r#"{"steps":[{"vrl":".n = 1"}]}"#, PLAIN),
-        ("vrl, parse_json", r#"{"steps":[{"vrl":". |= object!(parse_json!(.message))"}]}"#, JSON),
+        (
+            "vrl, parse_json",
+            r#"{"steps":[{"vrl":". |= object!(parse_json!(.message))"}]}"#,
+            JSON,
+        ),
     ];
     let mut group = criterion.benchmark_group("pipeline");
     group.sample_size(20);

@@ -83,7 +83,10 @@ impl Document {
         let mut dots = path.match_indices('.');
         dots.find_map(|(at, _)| {
             let parent = self.position(&path[..at])?;
-            nested(&self.text[self.fields[parent].value.clone()], &path[at + 1..])
+            nested(
+                &self.text[self.fields[parent].value.clone()],
+                &path[at + 1..],
+            )
         })
     }
 
@@ -150,7 +153,8 @@ impl Document {
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.fields.len();
         let text = &self.text;
-        self.fields.retain(|field| &text[field.name.clone()] != name);
+        self.fields
+            .retain(|field| &text[field.name.clone()] != name);
         self.fields.len() < before
     }
 
@@ -233,7 +237,9 @@ impl Document {
 
     /// The last field of this name.
     fn position(&self, name: &str) -> Option<usize> {
-        self.fields.iter().rposition(|field| self.name(field) == name)
+        self.fields
+            .iter()
+            .rposition(|field| self.name(field) == name)
     }
 
     /// `json` is valid.
@@ -446,7 +452,10 @@ mod tests {
         document.set_str("n\u{e9}w", "\u{e9}\u{1}");
         assert!(document.set_number("n", "-0.50e3"));
         assert!(!document.set_number("n", "0x1"));
-        assert_eq!(document.to_bytes(), "{\"n\u{e9}w\":\"\u{e9}\\u0001\",\"n\":-0.50e3}");
+        assert_eq!(
+            document.to_bytes(),
+            "{\"n\u{e9}w\":\"\u{e9}\\u0001\",\"n\":-0.50e3}"
+        );
     }
 
     #[test]

@@ -191,7 +191,9 @@ fn router_of(service: Service, status: &Status, parts: &PartRoutes) -> Router {
 
 fn place(service: Service, address: SocketAddr) -> String {
     match service {
-        Service::Http => format!("http://{address}  (Elasticsearch API, OTLP, Loki and Splunk pushes, /metrics, /ready)"),
+        Service::Http => format!(
+            "http://{address}  (Elasticsearch API, OTLP, Loki and Splunk pushes, /metrics, /ready)"
+        ),
         Service::OtlpGrpc => address.to_string(),
         Service::OtlpHttp | Service::Elasticsearch => format!("http://{address}"),
     }

@@ -22,7 +22,10 @@ pub fn routes(settings: &Settings, pipelines: &Pipelines, context: &PushContext)
         ("splunk_hec", splunk_routes),
     ];
     for (kind, build) in sources {
-        let entry = settings.sources.iter().find(|(_, source)| source.kind() == kind);
+        let entry = settings
+            .sources
+            .iter()
+            .find(|(_, source)| source.kind() == kind);
         let (name, source) = match entry {
             Some((name, source)) => (name.as_str(), Some(source)),
             None => (kind, None),

@@ -111,7 +111,9 @@ impl RunningServer {
     /// As [`RunningServer::get`].
     pub async fn post_lines(&self, url: Url, body: Vec<u8>) -> anyhow::Result<Value> {
         let request = self.client.post(url.clone());
-        let request = request.header("content-type", "application/x-ndjson").body(body);
+        let request = request
+            .header("content-type", "application/x-ndjson")
+            .body(body);
         answer(request, &url).await
     }
 }

@@ -277,7 +277,10 @@ impl Settings {
         for (name, node) in section.entries() {
             let key = section.path_of(&name.name);
             if RESERVED.contains(&name.name.as_str()) {
-                let problem = format!("{} means something else already; choose another name", name.name);
+                let problem = format!(
+                    "{} means something else already; choose another name",
+                    name.name
+                );
                 findings.mistake(Some(name.place), &key, problem);
                 continue;
             }
@@ -310,7 +313,10 @@ impl Settings {
                 continue;
             };
             let is_second = source.is_pushed_to()
-                && self.sources.values().any(|other| other.kind() == source.kind());
+                && self
+                    .sources
+                    .values()
+                    .any(|other| other.kind() == source.kind());
             if is_second {
                 let problem = format!(
                     "there is a source of type {} already, and only one can be on the listener for HTTP",

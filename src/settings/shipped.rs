@@ -11,19 +11,43 @@ use super::{read_pipeline, yaml};
 
 /// By name, the text of the file.
 const SHIPPED: [(&str, &str); 13] = [
-    ("apache_access", include_str!("../../config/pipelines/apache_access.yaml")),
-    ("apache_error", include_str!("../../config/pipelines/apache_error.yaml")),
-    ("docker_engine", include_str!("../../config/pipelines/docker_engine.yaml")),
+    (
+        "apache_access",
+        include_str!("../../config/pipelines/apache_access.yaml"),
+    ),
+    (
+        "apache_error",
+        include_str!("../../config/pipelines/apache_error.yaml"),
+    ),
+    (
+        "docker_engine",
+        include_str!("../../config/pipelines/docker_engine.yaml"),
+    ),
     ("go", include_str!("../../config/pipelines/go.yaml")),
     ("java", include_str!("../../config/pipelines/java.yaml")),
     ("klog", include_str!("../../config/pipelines/klog.yaml")),
-    ("linux_auth", include_str!("../../config/pipelines/linux_auth.yaml")),
-    ("nginx_access", include_str!("../../config/pipelines/nginx_access.yaml")),
-    ("nginx_error", include_str!("../../config/pipelines/nginx_error.yaml")),
-    ("postgresql", include_str!("../../config/pipelines/postgresql.yaml")),
+    (
+        "linux_auth",
+        include_str!("../../config/pipelines/linux_auth.yaml"),
+    ),
+    (
+        "nginx_access",
+        include_str!("../../config/pipelines/nginx_access.yaml"),
+    ),
+    (
+        "nginx_error",
+        include_str!("../../config/pipelines/nginx_error.yaml"),
+    ),
+    (
+        "postgresql",
+        include_str!("../../config/pipelines/postgresql.yaml"),
+    ),
     ("python", include_str!("../../config/pipelines/python.yaml")),
     ("redis", include_str!("../../config/pipelines/redis.yaml")),
-    ("systemd", include_str!("../../config/pipelines/systemd.yaml")),
+    (
+        "systemd",
+        include_str!("../../config/pipelines/systemd.yaml"),
+    ),
 ];
 
 /// Their names, in order.
@@ -62,8 +86,15 @@ mod tests {
         let mut told = Vec::new();
         for (name, settings) in &all {
             assert!(settings.tests.len() > 1, "{name} has too few tests");
-            let pipeline = library.pipeline(name).unwrap_or_else(|error| panic!("{error}"));
-            told.extend(pipeline.run_tests(&settings.tests).iter().map(ToString::to_string));
+            let pipeline = library
+                .pipeline(name)
+                .unwrap_or_else(|error| panic!("{error}"));
+            told.extend(
+                pipeline
+                    .run_tests(&settings.tests)
+                    .iter()
+                    .map(ToString::to_string),
+            );
         }
         assert!(told.is_empty(), "\n{}\n", told.join("\n"));
     }

@@ -197,18 +197,47 @@ fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
     assert!(loaded.settings.library().pipeline("a").is_ok());
     let printed = to_yaml(&loaded.settings);
     assert!(!printed.contains("hunter2"), "{printed}");
-    let again = parse(&printed.replace("\"***\"", "hunter2").replace("'***'", "hunter2")).unwrap();
+    let again = parse(
+        &printed
+            .replace("\"***\"", "hunter2")
+            .replace("'***'", "hunter2"),
+    )
+    .unwrap();
     assert_eq!(again.settings, loaded.settings, "{printed}");
 
     for (text, part) in [
-        ("pipelines: { a: { steps: [ { route: { pipeline: a } } ] } }", "pipelines.a.steps: pipeline a, step 1 (route): pipeline a leads back to itself"),
-        ("pipelines: { a: { steps: [ { route: { pipeline: redi } } ] } }", "there is no pipeline \"redi\""),
-        ("pipelines: { none: { steps: [] } }", "means something else already"),
-        ("sources: { f: { type: file, include: [/x], pipeline: redi } }", "did you mean \"redis\""),
-        ("sources: { a: { type: http }, b: { type: http } }", "there is a source of type http already"),
-        ("pipelines: { a: { steps: [ { vrl: '.x = ' } ] } }", "step 1 (vrl): line 1, column"),
-        ("pipelines: { a: { steps: [ { gork: {} } ] } }", "did you mean \"grok\""),
-        ("pipelines: { a: { on_error: panic } }", "`keep` or `dead_letter`"),
+        (
+            "pipelines: { a: { steps: [ { route: { pipeline: a } } ] } }",
+            "pipelines.a.steps: pipeline a, step 1 (route): pipeline a leads back to itself",
+        ),
+        (
+            "pipelines: { a: { steps: [ { route: { pipeline: redi } } ] } }",
+            "there is no pipeline \"redi\"",
+        ),
+        (
+            "pipelines: { none: { steps: [] } }",
+            "means something else already",
+        ),
+        (
+            "sources: { f: { type: file, include: [/x], pipeline: redi } }",
+            "did you mean \"redis\"",
+        ),
+        (
+            "sources: { a: { type: http }, b: { type: http } }",
+            "there is a source of type http already",
+        ),
+        (
+            "pipelines: { a: { steps: [ { vrl: '.x = ' } ] } }",
+            "step 1 (vrl): line 1, column",
+        ),
+        (
+            "pipelines: { a: { steps: [ { gork: {} } ] } }",
+            "did you mean \"grok\"",
+        ),
+        (
+            "pipelines: { a: { on_error: panic } }",
+            "`keep` or `dead_letter`",
+        ),
     ] {
         let told = mistakes(&format!("{text}\n"));
         assert!(told[0].contains(part), "{text}: {told:?}");

@@ -6,7 +6,9 @@ use crate::harness::{Daybook, Home, until};
 
 fn now_nanos() -> u128 {
     let now = std::time::SystemTime::now();
-    now.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
+    now.duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos()
 }
 
 async fn books(daybook: &Daybook, source: &str) -> Value {
@@ -23,17 +25,43 @@ async fn what_is_pushed_in_any_dialect_is_stored_once_and_in_the_books() {
     let daybook = Daybook::start_at(home).await;
     let loki = json!({ "streams": [{ "stream": { "app": "shop" }, "values": [[now_nanos().to_string(), "level=warn no money"]] }] }).to_string();
     for _ in 0..2 {
-        let reply = daybook.post("/loki/api/v1/push", "application/json", loki.clone()).await;
+        let reply = daybook
+            .post("/loki/api/v1/push", "application/json", loki.clone())
+            .await;
         assert_eq!(reply.status, 204, "{}", reply.text);
     }
-    let reply = daybook.post("/services/collector/event?token=s3cret", "application/json", r#"{"event":"ERROR paid"}"#).await;
-    assert_eq!((reply.status, reply.json()), (200, json!({ "text": "Success", "code": 0 })));
-    let reply = daybook.post("/services/collector/event?token=wrong", "application/json", r#"{"event":"x"}"#).await;
+    let reply = daybook
+        .post(
+            "/services/collector/event?token=s3cret",
+            "application/json",
+            r#"{"event":"ERROR paid"}"#,
+        )
+        .await;
+    assert_eq!(
+        (reply.status, reply.json()),
+        (200, json!({ "text": "Success", "code": 0 }))
+    );
+    let reply = daybook
+        .post(
+            "/services/collector/event?token=wrong",
+            "application/json",
+            r#"{"event":"x"}"#,
+        )
+        .await;
     assert_eq!(reply.status, 403);
-    let reply = daybook.post("/api/daybook/v1/ingest/lines", "text/plain", "one\ntwo\n").await;
-    assert_eq!((reply.status, reply.json()["accepted"].clone()), (200, json!(2)));
+    let reply = daybook
+        .post("/api/daybook/v1/ingest/lines", "text/plain", "one\ntwo\n")
+        .await;
+    assert_eq!(
+        (reply.status, reply.json()["accepted"].clone()),
+        (200, json!(2))
+    );
 
-    for (index, query, count) in [("logs", "app:shop", 1), ("splunk", "log.level:error", 1), ("lines", "*", 2)] {
+    for (index, query, count) in [
+        ("logs", "app:shop", 1),
+        ("splunk", "log.level:error", 1),
+        ("lines", "*", 2),
+    ] {
         until("the events are found", async || {
             daybook.refresh().await;
             (daybook.count(&format!("{index}*"), query).await == count).then_some(())
@@ -46,6 +74,10 @@ async fn what_is_pushed_in_any_dialect_is_stored_once_and_in_the_books() {
             (found["in_flight"] == json!(0)).then_some(found)
         })
         .await;
-        assert_eq!((found["received"].clone(), found["stored"].clone()), (json!(received), json!(stored)), "{found}");
+        assert_eq!(
+            (found["received"].clone(), found["stored"].clone()),
+            (json!(received), json!(stored)),
+            "{found}"
+        );
     }
 }

@@ -31,7 +31,7 @@ async function loki() {
 }
 
 function splunk() {
-  const logger = new Logger({ token: "s3cret", url: address, maxBatchCount: 10 });
+  const logger = new Logger({ token: "s3cret", url: address, maxBatchCount: 0 });
   return new Promise((resolve, reject) => {
     logger.error = reject;
     let answered = 0;

@@ -56,7 +56,7 @@ def check(address):
         ("logs", "application:python-shop AND log.level:warn", COUNT),
         ("splunk", "sourcetype:python AND log.level:error AND host.name:web\\-1", COUNT),
         ("logs", "app:node-shop AND log.level:error", COUNT),
-        ("splunk", "source:node AND order:*", COUNT),
+        ("splunk", "source:node AND message.order:*", COUNT),
         ("curl", "*", 2),
     ]
     for index, query, wanted in expected:

@@ -105,7 +105,8 @@ mod tests {
         };
         let arrived = Timestamp::parse_iso("2026-11-23T10:00:00Z").unwrap();
         let index = IndexName::parse("nginx").unwrap();
-        let before = r#"{"@timestamp":"2026-11-23T10:00:00.000Z","message":"GET ada@example.org","n":0.50}"#;
+        let before =
+            r#"{"@timestamp":"2026-11-23T10:00:00.000Z","message":"GET ada@example.org","n":0.50}"#;
         let mut document = Document::parse(before.as_bytes()).unwrap();
 
         let wrong = compile("^%{INT:n}$");
@@ -120,8 +121,13 @@ mod tests {
         assert_eq!(letter.get("dead_letter.step"), Some("2"));
 
         let mut read = DeadLetter::read(&event.source).unwrap();
-        assert_eq!((read.pipeline.as_str(), read.index.as_str()), ("web", "nginx"));
-        let again = compile("^%{WORD:verb} ").event(&mut read.document, &read.index, read.arrived).unwrap();
+        assert_eq!(
+            (read.pipeline.as_str(), read.index.as_str()),
+            ("web", "nginx")
+        );
+        let again = compile("^%{WORD:verb} ")
+            .event(&mut read.document, &read.index, read.arrived)
+            .unwrap();
         assert_eq!(
             again.source,
             r#"{"@timestamp":"2026-11-23T10:00:00.000Z","message":"GET <email>","n":0.50,"a":1,"verb":"GET"}"#
@@ -137,7 +143,11 @@ mod tests {
         for (message, index) in [("x", "logs"), ("y", INDEX)] {
             let mut document = Document::new();
             document.set_str("message", message);
-            let event = pipeline.event(&mut document, &IndexName::default_index(), Timestamp::MIN.plus(std::time::Duration::from_secs(1)));
+            let event = pipeline.event(
+                &mut document,
+                &IndexName::default_index(),
+                Timestamp::MIN.plus(std::time::Duration::from_secs(1)),
+            );
             assert_eq!(event.unwrap().index.as_str(), index);
         }
     }

@@ -74,12 +74,16 @@ impl Pipeline {
             .and_then(|text| Timestamp::parse_iso(&text).ok())
             .unwrap_or(ARRIVED);
         let index = match (self.run(&mut document, arrived), &test.dropped) {
-            (Outcome::Dropped { reason }, Some(expected)) if reason == expected => return Vec::new(),
+            (Outcome::Dropped { reason }, Some(expected)) if reason == expected => {
+                return Vec::new();
+            }
             (Outcome::Dropped { reason }, _) => {
                 return vec![format!("the event was dropped ({reason})")];
             }
             (_, Some(expected)) => {
-                return vec![format!("the event was kept, expected it to be dropped ({expected})")];
+                return vec![format!(
+                    "the event was kept, expected it to be dropped ({expected})"
+                )];
             }
             (Outcome::Kept { index }, None) => index.map(|index| index.to_string()),
             (Outcome::Dead(failure), None) => {
@@ -89,7 +93,8 @@ impl Pipeline {
         };
         let mut problems = Vec::new();
         if test.index != index {
-            let told = |index: &Option<String>| index.clone().unwrap_or("the source's own".to_owned());
+            let told =
+                |index: &Option<String>| index.clone().unwrap_or("the source's own".to_owned());
             let (expected, found) = (told(&test.index), told(&index));
             problems.push(format!("index: expected {expected}, found {found}"));
         }

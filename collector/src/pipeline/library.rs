@@ -48,7 +48,8 @@ impl Library {
         match compiled {
             Ok(pipeline) => {
                 let pipeline = Arc::new(pipeline);
-                self.ready.insert(name.to_owned(), Some(Arc::clone(&pipeline)));
+                self.ready
+                    .insert(name.to_owned(), Some(Arc::clone(&pipeline)));
                 Ok(pipeline)
             }
             Err(error) => {
@@ -84,8 +85,14 @@ mod tests {
         let run = |text: &str| {
             let mut document = Document::parse(text.as_bytes()).unwrap();
             document.set_str("@timestamp", "2026-11-23T10:00:00Z");
-            let event = all.event(&mut document, &IndexName::default_index(), Timestamp::MIN).unwrap();
-            (event.index.to_string(), document.get("web").is_some(), document.get("rest").is_some())
+            let event = all
+                .event(&mut document, &IndexName::default_index(), Timestamp::MIN)
+                .unwrap();
+            (
+                event.index.to_string(),
+                document.get("web").is_some(),
+                document.get("rest").is_some(),
+            )
         };
         assert_eq!(run(r#"{"kind":"web"}"#), ("web".to_owned(), true, false));
         assert_eq!(run("{}"), ("logs".to_owned(), false, true));
@@ -98,7 +105,11 @@ mod tests {
             r#"{"a":{"steps":[{"route":{"pipeline":"b"}}]},"b":{"steps":[{"route":{"pipeline":"a"}}]},
                 "c":{"steps":[{"route":{"pipeline":"gone"}}]},"d":{"steps":[]}}"#,
         );
-        for (name, part) in [("a", "leads back to itself"), ("c", "no pipeline \"gone\""), ("x", "no pipeline \"x\"")] {
+        for (name, part) in [
+            ("a", "leads back to itself"),
+            ("c", "no pipeline \"gone\""),
+            ("x", "no pipeline \"x\""),
+        ] {
             let error = library.pipeline(name).err().unwrap().to_string();
             assert!(error.contains(part), "{error}");
         }

@@ -259,7 +259,8 @@ impl Pipeline {
                 fields: vec!["*".to_owned()],
                 ..settings.clone()
             };
-            self.redactions.push(Arc::new(Redact::compile(&everywhere)?));
+            self.redactions
+                .push(Arc::new(Redact::compile(&everywhere)?));
         }
         let on_error = settings.on_error.unwrap_or(on_error);
         self.has_dead_letters |= on_error == OnError::DeadLetter;
@@ -502,7 +503,10 @@ mod tests {
                 {"add":{"seen":true}}]}"#,
         );
         let (event, source) = event_of(&pipeline, r#"{"status":503}"#);
-        assert_eq!((event.index.as_str(), source.get("seen")), ("errors", Some("true")));
+        assert_eq!(
+            (event.index.as_str(), source.get("seen")),
+            ("errors", Some("true"))
+        );
         let (event, _) = event_of(&pipeline, r#"{"status":200}"#);
         assert_eq!(event.index.as_str(), "logs");
         let mut health = Document::parse(br#"{"path":"/health"}"#).unwrap();
@@ -512,8 +516,17 @@ mod tests {
 
     #[test]
     fn an_event_nobody_configured_keeps_its_line_and_gets_its_level() {
-        let (_, source) = event_of(&Pipeline::automatic(), r#"{"message":"{\"level\":\"WARN\",\"n\":1.50}"}"#);
-        assert_eq!(source.get_str("message").unwrap(), r#"{"level":"WARN","n":1.50}"#);
-        assert_eq!((source.get_str("log.level").as_deref(), source.get("n")), (Some("warn"), Some("1.50")));
+        let (_, source) = event_of(
+            &Pipeline::automatic(),
+            r#"{"message":"{\"level\":\"WARN\",\"n\":1.50}"}"#,
+        );
+        assert_eq!(
+            source.get_str("message").unwrap(),
+            r#"{"level":"WARN","n":1.50}"#
+        );
+        assert_eq!(
+            (source.get_str("log.level").as_deref(), source.get("n")),
+            (Some("warn"), Some("1.50"))
+        );
     }
 }

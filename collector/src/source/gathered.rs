@@ -126,7 +126,9 @@ impl Gathered {
     /// About how many bytes the events hold.
     pub fn memory_bytes(&self) -> usize {
         let events = self.events.iter();
-        events.map(|event| event.byte_size() + size_of::<Event>()).sum()
+        events
+            .map(|event| event.byte_size() + size_of::<Event>())
+            .sum()
     }
 
     /// Enters the request into the books.
@@ -164,7 +166,11 @@ mod tests {
             event_bytes_max: 100,
             pipeline: Arc::new(pipeline),
         });
-        for document in [r#"{"a":1}"#.to_owned(), r#"{"a":2}"#.to_owned(), format!("{{\"a\":\"{}\"}}", "x".repeat(100))] {
+        for document in [
+            r#"{"a":1}"#.to_owned(),
+            r#"{"a":2}"#.to_owned(),
+            format!("{{\"a\":\"{}\"}}", "x".repeat(100)),
+        ] {
             gathered.push(&mut Document::parse(document.as_bytes()).unwrap());
         }
         gathered.refuse("malformed", "no".to_owned());
@@ -172,8 +178,14 @@ mod tests {
         gathered.count(&ledger.source("s"), 7);
         ledger.source("s").accepted(1);
         let totals = ledger.totals().remove(0);
-        assert_eq!((totals.received, totals.in_flight, gathered.events.len()), (4, 1, 1));
-        assert_eq!(totals.rejected.keys().collect::<Vec<_>>(), ["malformed", "too_large"]);
+        assert_eq!(
+            (totals.received, totals.in_flight, gathered.events.len()),
+            (4, 1, 1)
+        );
+        assert_eq!(
+            totals.rejected.keys().collect::<Vec<_>>(),
+            ["malformed", "too_large"]
+        );
         assert_eq!(totals.dropped["dropped_by_pipeline"], 1);
         assert!(gathered.first_problem.unwrap().contains("limits.event"));
     }

@@ -110,7 +110,10 @@ mod tests {
         for (settings, expected) in [
             (r#"{"field":"log.level","equals":"error"}"#, true),
             (r#"{"field":"log.level","equals":["warn","error"]}"#, true),
-            (r#"{"field":"log.level","equals":"error","not":true}"#, false),
+            (
+                r#"{"field":"log.level","equals":"error","not":true}"#,
+                false,
+            ),
             (r#"{"field":"status","equals":500}"#, true),
             (r#"{"field":"status","equals":"500"}"#, true),
             (r#"{"field":"status","matches":"^5"}"#, true),
@@ -128,7 +131,10 @@ mod tests {
     fn mistakes_are_named() {
         for (settings, part) in [
             (r#"{"field":"a"}"#, "when needs one of"),
-            (r#"{"field":"a","equals":1,"exists":true}"#, "when needs one of"),
+            (
+                r#"{"field":"a","equals":1,"exists":true}"#,
+                "when needs one of",
+            ),
             (r#"{"field":"a","matches":"("}"#, "when.matches"),
             (r#"{"field":"","exists":true}"#, "empty"),
         ] {

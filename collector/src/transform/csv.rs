@@ -38,17 +38,24 @@ impl Csv {
     pub fn compile(settings: &Settings) -> Result<Csv, String> {
         check_field(&settings.field)?;
         if settings.columns.is_empty() {
-            return Err("columns is empty; write for instance columns: [time, \"status:int\"]".to_owned());
+            return Err(
+                "columns is empty; write for instance columns: [time, \"status:int\"]".to_owned(),
+            );
         }
         if matches!(settings.separator, '"' | '\n' | '\r') {
-            return Err(format!("separator {:?} cannot separate values", settings.separator));
+            return Err(format!(
+                "separator {:?} cannot separate values",
+                settings.separator
+            ));
         }
         let columns = settings.columns.iter().map(|column| {
             let Some((name, kind)) = column.rsplit_once(':') else {
                 return Ok((column.clone(), FieldType::String));
             };
             let kind = FieldType::parse(kind).ok_or_else(|| {
-                format!("column {column:?}: unknown type {kind}; known are int, float, bool, string")
+                format!(
+                    "column {column:?}: unknown type {kind}; known are int, float, bool, string"
+                )
             })?;
             Ok((name.to_owned(), kind))
         });
@@ -149,7 +156,11 @@ mod tests {
             let problem = run(settings, &document).unwrap_err();
             assert!(problem.starts_with(reason), "{problem}");
         }
-        for wrong in [r#"{"columns":[]}"#, r#"{"columns":["a:date"]}"#, r#"{"columns":["a"],"separator":"\""}"#] {
+        for wrong in [
+            r#"{"columns":[]}"#,
+            r#"{"columns":["a:date"]}"#,
+            r#"{"columns":["a"],"separator":"\""}"#,
+        ] {
             assert!(step(&format!("{{\"csv\":{wrong}}}")).is_err(), "{wrong}");
         }
     }

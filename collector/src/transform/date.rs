@@ -222,7 +222,9 @@ mod tests {
             .apply(&mut document, Timestamp::MIN)
             .ok()?;
         assert!(document.get("time").is_none());
-        document.get_str("@timestamp").map(std::borrow::Cow::into_owned)
+        document
+            .get_str("@timestamp")
+            .map(std::borrow::Cow::into_owned)
     }
 
     #[test]

@@ -99,7 +99,9 @@ impl Transform for Dedup {
             seen.first.remove(&oldest);
         }
         if seen.first.contains_key(&key) {
-            return Ok(Verdict::Drop { reason: "duplicate" });
+            return Ok(Verdict::Drop {
+                reason: "duplicate",
+            });
         }
         seen.first.insert(key, arrived);
         seen.order.push_back(key);
@@ -127,12 +129,21 @@ mod tests {
 
     #[test]
     fn a_repetition_within_the_window_is_dropped_and_memory_is_bounded() {
-        let step = step(r#"{"dedup":{"fields":["m","h"],"window_seconds":10,"entries_max":2}}"#).unwrap();
+        let step =
+            step(r#"{"dedup":{"fields":["m","h"],"window_seconds":10,"entries_max":2}}"#).unwrap();
         let passes = |message: &str, seconds: u64| {
             let document = format!("{{\"m\":\"{message}\",\"h\":1}}");
-            apply(&*step, &document, arrived().plus(Duration::from_secs(seconds))).is_ok()
+            apply(
+                &*step,
+                &document,
+                arrived().plus(Duration::from_secs(seconds)),
+            )
+            .is_ok()
         };
-        assert_eq!([passes("a", 0), passes("a", 1), passes("b", 2)], [true, false, true]);
+        assert_eq!(
+            [passes("a", 0), passes("a", 1), passes("b", 2)],
+            [true, false, true]
+        );
         assert_eq!([passes("a", 3), passes("b", 3)], [false, false]);
         // A third one makes the oldest forgotten.
         assert_eq!([passes("c", 4), passes("a", 5)], [true, true]);
@@ -141,7 +152,11 @@ mod tests {
 
     #[test]
     fn settings_are_checked() {
-        for wrong in [r#"{"window_seconds":0}"#, r#"{"fields":[]}"#, r#"{"entries_max":0}"#] {
+        for wrong in [
+            r#"{"window_seconds":0}"#,
+            r#"{"fields":[]}"#,
+            r#"{"entries_max":0}"#,
+        ] {
             assert!(step(&format!("{{\"dedup\":{wrong}}}")).is_err(), "{wrong}");
         }
     }

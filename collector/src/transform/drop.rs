@@ -34,6 +34,9 @@ mod tests {
 
     #[test]
     fn everything_is_dropped() {
-        assert_eq!(run(r#"{"drop":{}}"#, "{}").unwrap_err(), "dropped: dropped_by_pipeline");
+        assert_eq!(
+            run(r#"{"drop":{}}"#, "{}").unwrap_err(),
+            "dropped: dropped_by_pipeline"
+        );
     }
 }

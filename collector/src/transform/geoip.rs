@@ -113,10 +113,13 @@ impl Geoip {
         check_field(&settings.field)?;
         check_field(&settings.target)?;
         let path = settings.database.display();
-        let unreadable = |error: std::io::Error| format!("cannot read the database {path}: {error}");
+        let unreadable =
+            |error: std::io::Error| format!("cannot read the database {path}: {error}");
         let bytes = fs::metadata(&settings.database).map_err(unreadable)?.len();
         if bytes > DATABASE_BYTES_MAX {
-            return Err(format!("the database {path} has {bytes} bytes, more than {DATABASE_BYTES_MAX}"));
+            return Err(format!(
+                "the database {path} has {bytes} bytes, more than {DATABASE_BYTES_MAX}"
+            ));
         }
         let content = fs::read(&settings.database).map_err(unreadable)?;
         let reader = Reader::from_source(content)
@@ -161,22 +164,43 @@ impl Transform for Geoip {
         };
         let code = record.country.as_ref().and_then(|country| country.iso_code);
         self.set(document, "country_iso_code", code);
-        self.set(document, "country_name", english(&record.country).as_deref());
-        self.set(document, "continent_name", english(&record.continent).as_deref());
+        self.set(
+            document,
+            "country_name",
+            english(&record.country).as_deref(),
+        );
+        self.set(
+            document,
+            "continent_name",
+            english(&record.continent).as_deref(),
+        );
         self.set(document, "city_name", english(&record.city).as_deref());
-        let region = record.subdivisions.and_then(|regions| regions.into_iter().next());
+        let region = record
+            .subdivisions
+            .and_then(|regions| regions.into_iter().next());
         self.set(document, "region_name", english(&region).as_deref());
-        self.set(document, "postal_code", record.postal.and_then(|postal| postal.code));
+        self.set(
+            document,
+            "postal_code",
+            record.postal.and_then(|postal| postal.code),
+        );
         if let Some(location) = record.location {
             self.set(document, "timezone", location.time_zone);
             if let (Some(lat), Some(lon)) = (location.latitude, location.longitude) {
-                document.set_value(&format!("{}.location", self.target), &json!({"lat": lat, "lon": lon}));
+                document.set_value(
+                    &format!("{}.location", self.target),
+                    &json!({"lat": lat, "lon": lon}),
+                );
             }
         }
         if let Some(number) = record.autonomous_system_number {
             document.set_value(&format!("{}.as.number", self.target), &number.0);
         }
-        self.set(document, "as.organization.name", record.autonomous_system_organization);
+        self.set(
+            document,
+            "as.organization.name",
+            record.autonomous_system_organization,
+        );
         Ok(Verdict::Keep)
     }
 }
@@ -194,7 +218,9 @@ mod tests {
 
     #[test]
     fn an_address_is_somewhere_or_nowhere() {
-        let settings = format!("{{\"geoip\":{{\"field\":\"ip\",\"database\":\"{DATABASE}\",\"target\":\"client.geo\"}}}}");
+        let settings = format!(
+            "{{\"geoip\":{{\"field\":\"ip\",\"database\":\"{DATABASE}\",\"target\":\"client.geo\"}}}}"
+        );
         assert_eq!(
             run(&settings, r#"{"ip":"203.0.113.9"}"#).unwrap(),
             r#"{"ip":"203.0.113.9","client.geo.country_iso_code":"DE","client.geo.country_name":"Germany","client.geo.continent_name":"Europe","client.geo.city_name":"Berlin","client.geo.region_name":"Land Berlin","client.geo.postal_code":"10115","client.geo.timezone":"Europe/Berlin","client.geo.location":{"lat":52.5,"lon":13.4},"client.geo.as.number":64500,"client.geo.as.organization.name":"Example Net"}"#
@@ -203,13 +229,27 @@ mod tests {
             run(&settings, r#"{"ip":"2001:db8::7"}"#).unwrap(),
             r#"{"ip":"2001:db8::7","client.geo.country_iso_code":"NZ"}"#
         );
-        assert_eq!(run(&settings, r#"{"ip":"10.0.0.7"}"#).unwrap(), r#"{"ip":"10.0.0.7"}"#);
-        assert!(run(&settings, r#"{"ip":"shop"}"#).unwrap_err().starts_with("not_an_address"));
+        assert_eq!(
+            run(&settings, r#"{"ip":"10.0.0.7"}"#).unwrap(),
+            r#"{"ip":"10.0.0.7"}"#
+        );
+        assert!(
+            run(&settings, r#"{"ip":"shop"}"#)
+                .unwrap_err()
+                .starts_with("not_an_address")
+        );
     }
 
     #[test]
     fn a_wrong_database_is_named() {
-        for (path, part) in [("/nowhere.mmdb", "cannot read"), (file!(), "cannot read"), (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "no MaxMind database")] {
+        for (path, part) in [
+            ("/nowhere.mmdb", "cannot read"),
+            (file!(), "cannot read"),
+            (
+                concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+                "no MaxMind database",
+            ),
+        ] {
             let settings = format!("{{\"geoip\":{{\"field\":\"ip\",\"database\":\"{path}\"}}}}");
             let problem = step(&settings).err().unwrap();
             assert!(problem.contains(part), "{problem}");

@@ -96,7 +96,9 @@ mod tests {
     fn run(settings: &str, document: &str) -> (Result<Verdict, TransformError>, String) {
         let settings: Settings = serde_json::from_str(settings).unwrap();
         let mut document = Document::parse(document.as_bytes()).unwrap();
-        let outcome = Json::compile(&settings).unwrap().apply(&mut document, Timestamp::MIN);
+        let outcome = Json::compile(&settings)
+            .unwrap()
+            .apply(&mut document, Timestamp::MIN);
         let text = String::from_utf8(document.to_bytes().to_vec()).unwrap();
         (outcome, text)
     }

@@ -42,7 +42,9 @@ impl Kv {
     pub fn compile(settings: &Settings) -> Result<Kv, String> {
         check_field(&settings.field)?;
         if settings.pair_separator.is_empty() || settings.key_separator.is_empty() {
-            return Err("a separator is empty; write for instance pair_separator: \"; \"".to_owned());
+            return Err(
+                "a separator is empty; write for instance pair_separator: \"; \"".to_owned(),
+            );
         }
         if settings.pair_separator == settings.key_separator {
             return Err("pair_separator and key_separator are the same".to_owned());
@@ -68,7 +70,9 @@ impl Kv {
             && let Some(length) = logfmt::quoted_length(inner)
         {
             let rest = &inner[length + 1..];
-            let next = rest.find(separator).map_or("", |at| &rest[at + separator.len()..]);
+            let next = rest
+                .find(separator)
+                .map_or("", |at| &rest[at + separator.len()..]);
             return (Some((key, &inner[..length])), next);
         }
         let end = behind.find(separator).unwrap_or(behind.len());
@@ -90,7 +94,8 @@ impl Transform for Kv {
                 continue;
             };
             found += 1;
-            let is_wanted = self.settings.keys.is_empty() || self.settings.keys.iter().any(|wanted| wanted == key);
+            let is_wanted = self.settings.keys.is_empty()
+                || self.settings.keys.iter().any(|wanted| wanted == key);
             if !is_wanted {
                 continue;
             }
@@ -149,11 +154,24 @@ mod tests {
             ),
         ] {
             let document = format!("{{\"message\":\"{line}\"}}");
-            assert_eq!(run(&format!("{{\"kv\":{settings}}}"), &document).unwrap(), expected);
+            assert_eq!(
+                run(&format!("{{\"kv\":{settings}}}"), &document).unwrap(),
+                expected
+            );
         }
-        let quoted = run(r#"{"kv":{"pair_separator":","}}"#, r#"{"message":"a=\"1,2\",b=3"}"#);
-        assert_eq!(quoted.unwrap(), r#"{"message":"a=\"1,2\",b=3","a":"1,2","b":"3"}"#);
-        assert!(run(r#"{"kv":{}}"#, r#"{"message":"no pairs"}"#).unwrap_err().starts_with("kv_no_pairs"));
+        let quoted = run(
+            r#"{"kv":{"pair_separator":","}}"#,
+            r#"{"message":"a=\"1,2\",b=3"}"#,
+        );
+        assert_eq!(
+            quoted.unwrap(),
+            r#"{"message":"a=\"1,2\",b=3","a":"1,2","b":"3"}"#
+        );
+        assert!(
+            run(r#"{"kv":{}}"#, r#"{"message":"no pairs"}"#)
+                .unwrap_err()
+                .starts_with("kv_no_pairs")
+        );
         assert!(step(r#"{"kv":{"key_separator":" "}}"#).is_err());
         assert!(step(r#"{"kv":{"key_separator":""}}"#).is_err());
     }

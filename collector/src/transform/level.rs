@@ -59,7 +59,9 @@ impl Transform for Level {
             });
         };
         let own = self.values.get(text.trim()).copied();
-        let Some(found) = own.or_else(|| level::named(&text)).or_else(|| level::numbered(&text))
+        let Some(found) = own
+            .or_else(|| level::named(&text))
+            .or_else(|| level::numbered(&text))
         else {
             let shown: String = text.chars().take(32).collect();
             return Err(TransformError {
@@ -93,8 +95,15 @@ mod tests {
             let settings = r#"{"level":{"values":{"LOG":"info"},"remove":true}}"#;
             assert_eq!(run(settings, document).unwrap(), expected);
         }
-        for (document, reason) in [(r#"{"level":"loud"}"#, "level_unknown"), ("{}", "field_missing")] {
-            assert!(run(r#"{"level":{}}"#, document).unwrap_err().starts_with(reason));
+        for (document, reason) in [
+            (r#"{"level":"loud"}"#, "level_unknown"),
+            ("{}", "field_missing"),
+        ] {
+            assert!(
+                run(r#"{"level":{}}"#, document)
+                    .unwrap_err()
+                    .starts_with(reason)
+            );
         }
         assert!(step(r#"{"level":{"values":{"a":"b"}}}"#).is_err());
     }

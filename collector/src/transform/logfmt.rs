@@ -171,7 +171,9 @@ pub(super) fn unescaped(inner: &str) -> Cow<'_, str> {
             Some(b'"') => out.push('"'),
             Some(b'\\') => out.push('\\'),
             Some(b'u') => {
-                let code = escape.get(2..6).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+                let code = escape
+                    .get(2..6)
+                    .and_then(|hex| u32::from_str_radix(hex, 16).ok());
                 match code.and_then(char::from_u32) {
                     Some(c) => {
                         out.push(c);
@@ -206,7 +208,10 @@ mod tests {
                 r#""ts":"2026-11-23T10:00:00Z","level":"info","msg":"it \"works\"","took":"12ms","n":0.470,"id":"007","ok":true"#,
             ),
             (r#"a= b=\"\" c=\"12\" =x"#, r#""a":"","b":"","c":"12""#),
-            (r#"url=http://x/?a=b path=\"c:\\\\d\\n\""#, r#""url":"http://x/?a=b","path":"c:\\d\n""#),
+            (
+                r#"url=http://x/?a=b path=\"c:\\\\d\\n\""#,
+                r#""url":"http://x/?a=b","path":"c:\\d\n""#,
+            ),
             (r#"open=\"no end"#, r#""open":"\"no","end":true"#),
         ] {
             let document = format!("{{\"message\":\"{line}\"}}");
@@ -217,7 +222,10 @@ mod tests {
             r#"{"logfmt":{"overwrite":false,"prefix":"p.","numbers":false}}"#,
             r#"{"message":"a=1 b=2","p.a":"x"}"#,
         );
-        assert_eq!(kept.unwrap(), r#"{"message":"a=1 b=2","p.a":"x","p.b":"2"}"#);
+        assert_eq!(
+            kept.unwrap(),
+            r#"{"message":"a=1 b=2","p.a":"x","p.b":"2"}"#
+        );
         let problem = run(r#"{"logfmt":{}}"#, r#"{"message":"plain text"}"#).unwrap_err();
         assert!(problem.starts_with("logfmt_no_pairs"), "{problem}");
     }

@@ -53,7 +53,9 @@ impl Lookup {
         let path = settings.file.display();
         let unreadable = |error: std::io::Error| format!("cannot read the table {path}: {error}");
         if fs::metadata(&settings.file).map_err(unreadable)?.len() > TABLE_BYTES_MAX {
-            return Err(format!("the table {path} is larger than {TABLE_BYTES_MAX} bytes"));
+            return Err(format!(
+                "the table {path} is larger than {TABLE_BYTES_MAX} bytes"
+            ));
         }
         let text = fs::read_to_string(&settings.file).map_err(unreadable)?;
         let mut lines = text
@@ -61,20 +63,32 @@ impl Lookup {
             .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty());
-        let (_, head) = lines.next().ok_or_else(|| format!("the table {path} is empty"))?;
-        let columns = values_of(head, ',').ok_or_else(|| format!("{path}:1: a quote is never closed"))?;
+        let (_, head) = lines
+            .next()
+            .ok_or_else(|| format!("the table {path} is empty"))?;
+        let columns =
+            values_of(head, ',').ok_or_else(|| format!("{path}:1: a quote is never closed"))?;
         let key = match &settings.column {
             None => 0,
             Some(name) => columns
                 .iter()
                 .position(|column| column.trim() == name)
-                .ok_or_else(|| format!("the table {path} has no column {name}; it has {}", columns.join(", ")))?,
+                .ok_or_else(|| {
+                    format!(
+                        "the table {path} has no column {name}; it has {}",
+                        columns.join(", ")
+                    )
+                })?,
         };
         let mut rows = HashMap::new();
         for (at, line) in lines {
             let values = values_of(line, ',').filter(|values| values.len() == columns.len());
             let Some(mut values) = values else {
-                return Err(format!("{path}:{}: expected {} values; quotes that span lines are not read", at + 1, columns.len()));
+                return Err(format!(
+                    "{path}:{}: expected {} values; quotes that span lines are not read",
+                    at + 1,
+                    columns.len()
+                ));
             };
             let key = values.remove(key).trim().to_owned();
             // The first line about a value wins, as a reader from the top would have it.
@@ -122,20 +136,40 @@ mod tests {
     fn a_row_becomes_fields() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("owners.csv");
-        std::fs::write(&path, "team,service,tier\n\"Shop, web\",shop,1\n\nOps,db,\nLate,shop,9\n").unwrap();
-        let settings = |more: &str| format!("{{\"lookup\":{{\"file\":\"{}\",\"field\":\"service.name\"{more}}}}}", path.display());
+        std::fs::write(
+            &path,
+            "team,service,tier\n\"Shop, web\",shop,1\n\nOps,db,\nLate,shop,9\n",
+        )
+        .unwrap();
+        let settings = |more: &str| {
+            format!(
+                "{{\"lookup\":{{\"file\":\"{}\",\"field\":\"service.name\"{more}}}}}",
+                path.display()
+            )
+        };
         let by_service = settings(r#","column":"service","prefix":"owner.""#);
         assert_eq!(
             run(&by_service, r#"{"service":{"name":"shop"}}"#).unwrap(),
             r#"{"service":{"name":"shop"},"owner.team":"Shop, web","owner.tier":"1"}"#
         );
-        assert_eq!(run(&by_service, r#"{"service.name":"db"}"#).unwrap(), r#"{"service.name":"db","owner.team":"Ops"}"#);
-        assert_eq!(run(&by_service, r#"{"service.name":"x"}"#).unwrap(), r#"{"service.name":"x"}"#);
+        assert_eq!(
+            run(&by_service, r#"{"service.name":"db"}"#).unwrap(),
+            r#"{"service.name":"db","owner.team":"Ops"}"#
+        );
+        assert_eq!(
+            run(&by_service, r#"{"service.name":"x"}"#).unwrap(),
+            r#"{"service.name":"x"}"#
+        );
         let required = run(&settings(r#","required":true"#), "{}").unwrap_err();
         assert!(required.starts_with("lookup_missing"), "{required}");
         let problem = step(&settings(r#","column":"owner""#)).err().unwrap();
         assert!(problem.contains("it has team, service, tier"), "{problem}");
         std::fs::write(&path, "a,b\n1,2\n1\n").unwrap();
-        assert!(step(&settings("")).err().unwrap().contains("owners.csv:3: expected 2 values"));
+        assert!(
+            step(&settings(""))
+                .err()
+                .unwrap()
+                .contains("owners.csv:3: expected 2 values")
+        );
     }
 }

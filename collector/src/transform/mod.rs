@@ -44,11 +44,8 @@ pub trait Transform: Send + Sync {
     ///
     /// # Errors
     /// The step cannot do its work on this document, which is then as it was before. The pipeline keeps the event.
-    fn apply(
-        &self,
-        document: &mut Document,
-        arrived: Timestamp,
-    ) -> Result<Verdict, TransformError>;
+    fn apply(&self, document: &mut Document, arrived: Timestamp)
+    -> Result<Verdict, TransformError>;
 }
 
 /// What a step wants to become of the event.
@@ -143,7 +140,9 @@ pub(crate) mod tried {
     pub fn step(settings: &str) -> Result<Box<dyn Transform>, String> {
         let settings: step::StepSettings =
             serde_json::from_str(settings).map_err(|error| error.to_string())?;
-        settings.transform.compile(&mut |name| Err(format!("no pipeline is named {name}")))
+        settings
+            .transform
+            .compile(&mut |name| Err(format!("no pipeline is named {name}")))
     }
 
     /// The document behind the step, or what it says.
@@ -161,7 +160,11 @@ pub(crate) mod tried {
             Ok(Verdict::Drop { reason }) => Err(format!("dropped: {reason}")),
             Ok(Verdict::Route(_)) => Err("routed".to_owned()),
             Err(error) => {
-                assert_eq!(document.to_bytes(), before, "{error}: the document was changed");
+                assert_eq!(
+                    document.to_bytes(),
+                    before,
+                    "{error}: the document was changed"
+                );
                 Err(format!("{}: {error}", error.reason))
             }
         }

@@ -71,9 +71,7 @@ impl Preset {
             Preset::Go => {
                 r"^goroutine \d+ |^\s+\S|^\[signal |^created by |^exit status \d+$|^[\w./*()\[\]{}·~@-]+\.[\w.()*\[\]·-]+\(.*\)$|^(?:rax|rbx|rcx|rdx|rdi|rsi|rbp|rsp|r\d+|rip|rflags|cs|fs|gs)\s+0x"
             }
-            Preset::Node => {
-                r"^\s+at |^\s+\S|^\s*\^+\s*$|^\s*[}\]],?\s*$|^Node\.js v\d"
-            }
+            Preset::Node => r"^\s+at |^\s+\S|^\s*\^+\s*$|^\s*[}\]],?\s*$|^Node\.js v\d",
             Preset::Ruby => r"^\s+(?:from |\d+: from )|^\s+\S|^[\w./~@-]+\.rb:\d+:in [`'][^']*'$",
         }
     }
@@ -163,7 +161,8 @@ mod tests {
 
     /// The events the lines of a log are joined to, by their first lines.
     fn begins(preset: &str, log: &str) -> Vec<String> {
-        let settings: Settings = serde_json::from_str(&format!("{{\"preset\":\"{preset}\"}}")).unwrap();
+        let settings: Settings =
+            serde_json::from_str(&format!("{{\"preset\":\"{preset}\"}}")).unwrap();
         let multiline = Multiline::compile(&settings).unwrap();
         let lines = log.lines().filter(|line| !line.trim().is_empty());
         lines
@@ -185,7 +184,10 @@ mod tests {
                  \t... 12 common frames omitted\n\
                  \tSuppressed: java.io.IOException: closed\n\
                  2026-11-23 10:00:01.000 INFO next",
-                vec!["2026-11-23 10:00:00.123 ERROR 1 --- [main] c.e.Shop : cannot pay", "2026-11-23 10:00:01.000 INFO next"],
+                vec![
+                    "2026-11-23 10:00:00.123 ERROR 1 --- [main] c.e.Shop : cannot pay",
+                    "2026-11-23 10:00:01.000 INFO next",
+                ],
             ),
             (
                 "python",
@@ -215,7 +217,11 @@ mod tests {
                  \t/usr/local/go/src/net/http/server.go:3285 +0x4b4\n\
                  exit status 2\n\
                  2026/11/23 10:00:01 next",
-                vec!["2026/11/23 10:00:00 start", "panic: runtime error: index out of range [5] with length 3", "2026/11/23 10:00:01 next"],
+                vec![
+                    "2026/11/23 10:00:00 start",
+                    "panic: runtime error: index out of range [5] with length 3",
+                    "2026/11/23 10:00:01 next",
+                ],
             ),
             (
                 "node",
@@ -236,7 +242,10 @@ mod tests {
                  \tfrom shop.rb:7:in `block in <main>'\n\
                  app/models/shop.rb:12:in 'Shop#pay'\n\
                  I, [2026-11-23T10:00:00.000000 #1]  INFO -- : next",
-                vec!["shop.rb:3:in `pay': no money (RuntimeError)", "I, [2026-11-23T10:00:00.000000 #1]  INFO -- : next"],
+                vec![
+                    "shop.rb:3:in `pay': no money (RuntimeError)",
+                    "I, [2026-11-23T10:00:00.000000 #1]  INFO -- : next",
+                ],
             ),
         ];
         for (preset, log, expected) in cases {
@@ -248,7 +257,10 @@ mod tests {
     fn mistakes_are_named() {
         for (settings, part) in [
             ("{}", "either start, pattern or preset"),
-            (r#"{"start":"a","pattern":"b"}"#, "either start, pattern or preset"),
+            (
+                r#"{"start":"a","pattern":"b"}"#,
+                "either start, pattern or preset",
+            ),
             (r#"{"pattern":"("}"#, "multiline pattern \"(\""),
             (r#"{"pattern":"a","lines_max":0}"#, "lines_max"),
         ] {

@@ -101,7 +101,8 @@ const API_KEY: &[&str] = &[
     r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@]{0,64}:(?P<secret>[^\s/@]{1,128})@",
 ];
 /// Candidates; the standard library decides.
-const ADDRESS: &str = r"[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}";
+const ADDRESS: &str =
+    r"[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}";
 
 impl Redact {
     /// Compiles the expressions.
@@ -110,7 +111,9 @@ impl Redact {
     /// There is nothing to look for, or an expression cannot be used.
     pub fn compile(settings: &Settings) -> Result<Redact, String> {
         if settings.presets.is_empty() && settings.patterns.is_empty() {
-            return Err("nothing to look for; write for instance presets: [credit_card, email]".to_owned());
+            return Err(
+                "nothing to look for; write for instance presets: [credit_card, email]".to_owned(),
+            );
         }
         if settings.fields.is_empty() {
             return Err("fields is empty; write for instance fields: [message]".to_owned());
@@ -197,7 +200,10 @@ impl Redact {
     }
 
     fn redact_field(&self, field: &str, document: &mut Document) {
-        let Some(redacted) = document.get(field).and_then(|json| self.redacted_json(json)) else {
+        let Some(redacted) = document
+            .get(field)
+            .and_then(|json| self.redacted_json(json))
+        else {
             return;
         };
         let Ok(value) = serde_json::from_str::<&RawValue>(&redacted) else {
@@ -321,7 +327,9 @@ fn values(json: &str) -> Vec<Range<usize>> {
             }
             b'-' | b'0'..=b'9' => {
                 let start = at;
-                while at < bytes.len() && !matches!(bytes[at], b',' | b'}' | b']' | b' ' | b'\n' | b'\t' | b'\r') {
+                while at < bytes.len()
+                    && !matches!(bytes[at], b',' | b'}' | b']' | b' ' | b'\n' | b'\t' | b'\r')
+                {
                     at += 1;
                 }
                 values.push(start..at);
@@ -421,18 +429,24 @@ fn is_card(text: &[u8]) -> bool {
 
 fn addresses(regex: &Regex, text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
-    let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let is_word =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     let mut places = Vec::new();
     for found in regex.find_iter(text) {
         // `::` of a path, and `1.2.3.4.5` of a version, are none.
         let text = found.as_str().trim_end_matches(['.', ':']);
-        let text = if found.as_str().ends_with("::") { found.as_str() } else { text };
+        let text = if found.as_str().ends_with("::") {
+            found.as_str()
+        } else {
+            text
+        };
         let end = found.start() + text.len();
         let before = found.start().checked_sub(1).and_then(|at| bytes.get(at));
         let stands_alone = !is_word(before)
             && before != Some(&b'.')
             && !is_word(bytes.get(end))
-            && !(bytes.get(end) == Some(&b'.') && bytes.get(end + 1).is_some_and(u8::is_ascii_digit));
+            && !(bytes.get(end) == Some(&b'.')
+                && bytes.get(end + 1).is_some_and(u8::is_ascii_digit));
         if stands_alone && text != "::" && text.parse::<IpAddr>().is_ok() {
             places.push(found.start()..end);
         }
@@ -485,9 +499,15 @@ mod tests {
                 ("12 4111 1111 1111 1111", "12 <credit_card>"),
                 ("4111111111111112", "4111111111111112"),
                 ("0000000000000000", "0000000000000000"),
-                ("order 12345678901234567890123 done", "order 12345678901234567890123 done"),
+                (
+                    "order 12345678901234567890123 done",
+                    "order 12345678901234567890123 done",
+                ),
                 ("1795428000000 10.0.0.7", "1795428000000 10.0.0.7"),
-                ("1795428000000000008 2026-11-23 100000001", "1795428000000000008 2026-11-23 100000001"),
+                (
+                    "1795428000000000008 2026-11-23 100000001",
+                    "1795428000000000008 2026-11-23 100000001",
+                ),
             ],
         );
     }
@@ -504,8 +524,14 @@ mod tests {
         check(
             "bearer_token",
             &[
-                ("Authorization: Bearer abc.DEF-123456", "Authorization: Bearer <bearer_token>"),
-                ("t=eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", "t=<bearer_token>"),
+                (
+                    "Authorization: Bearer abc.DEF-123456",
+                    "Authorization: Bearer <bearer_token>",
+                ),
+                (
+                    "t=eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
+                    "t=<bearer_token>",
+                ),
                 ("a bearer of news", "a bearer of news"),
             ],
         );
@@ -514,16 +540,28 @@ mod tests {
             &[
                 ("AKIAIOSFODNN7EXAMPLE used", "<api_key> used"),
                 ("GET /x?api_key=s3cr3t&y=1", "GET /x?api_key=<api_key>&y=1"),
-                (r#"{"password": "hunter2", "a":1}"#, r#"{"password": "<api_key>", "a":1}"#),
-                ("postgres://shop:pa55@db/shop", "postgres://shop:<api_key>@db/shop"),
+                (
+                    r#"{"password": "hunter2", "a":1}"#,
+                    r#"{"password": "<api_key>", "a":1}"#,
+                ),
+                (
+                    "postgres://shop:pa55@db/shop",
+                    "postgres://shop:<api_key>@db/shop",
+                ),
                 ("the secret of life", "the secret of life"),
             ],
         );
         check(
             "ip_address",
             &[
-                ("from 10.0.0.7:443, 2001:db8::1 and ::1.", "from <ip_address>:443, <ip_address> and <ip_address>."),
-                ("v1.2.3.4 1.2.3.4.5 999.1.1.1 std::fmt 10:00:00", "v1.2.3.4 1.2.3.4.5 999.1.1.1 std::fmt 10:00:00"),
+                (
+                    "from 10.0.0.7:443, 2001:db8::1 and ::1.",
+                    "from <ip_address>:443, <ip_address> and <ip_address>.",
+                ),
+                (
+                    "v1.2.3.4 1.2.3.4.5 999.1.1.1 std::fmt 10:00:00",
+                    "v1.2.3.4 1.2.3.4.5 999.1.1.1 std::fmt 10:00:00",
+                ),
             ],
         );
     }
@@ -546,7 +584,12 @@ mod tests {
             .unwrap(),
             r#"{"message":"pin=*** pin=***","o":{"q":"pin=4"},"o.p":"pin=***"}"#
         );
-        for wrong in ["{}", r#"{"patterns":["("]}"#, r#"{"presets":["ssn"]}"#, r#"{"presets":["email"],"fields":[]}"#] {
+        for wrong in [
+            "{}",
+            r#"{"patterns":["("]}"#,
+            r#"{"presets":["ssn"]}"#,
+            r#"{"presets":["email"],"fields":[]}"#,
+        ] {
             assert!(step(&format!("{{\"redact\":{wrong}}}")).is_err(), "{wrong}");
         }
     }

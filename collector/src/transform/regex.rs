@@ -48,11 +48,15 @@ impl Regex {
             })
             .collect();
         if groups.is_empty() {
-            return Err("the pattern has no named group; write for instance (?<user>\\S+)".to_owned());
+            return Err(
+                "the pattern has no named group; write for instance (?<user>\\S+)".to_owned(),
+            );
         }
         let is_unknown = |name: &&String| groups.iter().all(|(_, group, _)| group != *name);
         if let Some(name) = settings.types.keys().find(is_unknown) {
-            return Err(format!("types names {name}, but the pattern has no such group"));
+            return Err(format!(
+                "types names {name}, but the pattern has no such group"
+            ));
         }
         Ok(Regex {
             field: settings.field.clone(),
@@ -96,11 +100,18 @@ mod tests {
             run(settings, r#"{"message":"GET -"}"#).unwrap(),
             r#"{"message":"GET -","http.verb":"GET"}"#
         );
-        assert!(run(settings, r#"{"message":"?"}"#).unwrap_err().starts_with("regex_no_match"));
+        assert!(
+            run(settings, r#"{"message":"?"}"#)
+                .unwrap_err()
+                .starts_with("regex_no_match")
+        );
         for (wrong, part) in [
             (r#"{"pattern":"(a"}"#, "unclosed group"),
             (r#"{"pattern":"a"}"#, "no named group"),
-            (r#"{"pattern":"(?<a>.)","types":{"b":"int"}}"#, "no such group"),
+            (
+                r#"{"pattern":"(?<a>.)","types":{"b":"int"}}"#,
+                "no such group",
+            ),
         ] {
             let problem = step(&format!("{{\"regex\":{wrong}}}")).err().unwrap();
             assert!(problem.contains(part), "{problem}");

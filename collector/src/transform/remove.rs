@@ -65,7 +65,9 @@ impl Transform for Remove {
             }
             // `headers.*` also means what is inside an object `headers`.
             if let Some(object) = beginning.strip_suffix('.')
-                && document.get(object).is_some_and(|json| json.starts_with('{'))
+                && document
+                    .get(object)
+                    .is_some_and(|json| json.starts_with('{'))
             {
                 document.remove_path(object);
             }

@@ -67,7 +67,11 @@ mod tests {
     fn fields_change_their_names_and_keep_their_values() {
         let settings = r#"{"rename":{"msg":"message","a.b":"c","gone":"x"}}"#;
         assert_eq!(
-            run(settings, r#"{"message":"old","msg":"new","a":{"b":0.50,"k":1}}"#).unwrap(),
+            run(
+                settings,
+                r#"{"message":"old","msg":"new","a":{"b":0.50,"k":1}}"#
+            )
+            .unwrap(),
             r#"{"message":"new","a":{"k":1},"c":0.50}"#
         );
         assert!(step(r#"{"rename":{}}"#).is_err());

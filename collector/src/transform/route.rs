@@ -33,7 +33,10 @@ impl Route {
     /// Neither is given, the index cannot have that name, or the pipeline does not exist or leads back here.
     pub fn compile(settings: &Settings, pipelines: &mut Lookup<'_>) -> Result<Route, String> {
         if settings.index.is_none() && settings.pipeline.is_none() {
-            return Err("needs an index or a pipeline; write for instance route: { index: errors }".to_owned());
+            return Err(
+                "needs an index or a pipeline; write for instance route: { index: errors }"
+                    .to_owned(),
+            );
         }
         let index = settings.index.as_deref().map(IndexName::parse).transpose();
         let pipeline = settings.pipeline.as_deref().map(pipelines).transpose()?;

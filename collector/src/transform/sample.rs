@@ -69,11 +69,22 @@ mod tests {
     #[test]
     fn one_of_so_many_is_kept_and_says_so() {
         let by_count = step(r#"{"sample":{"rate":3}}"#).unwrap();
-        let kept: Vec<bool> = (0..9).map(|_| apply(&*by_count, "{}", arrived()).is_ok()).collect();
-        assert_eq!(kept, [true, false, false, true, false, false, true, false, false]);
+        let kept: Vec<bool> = (0..9)
+            .map(|_| apply(&*by_count, "{}", arrived()).is_ok())
+            .collect();
+        assert_eq!(
+            kept,
+            [true, false, false, true, false, false, true, false, false]
+        );
 
         let by_field = step(r#"{"sample":{"rate":4,"field":"trace.id"}}"#).unwrap();
-        let is_kept = |n: u32| apply(&*by_field, &format!("{{\"trace.id\":\"{n:032x}\"}}"), arrived());
+        let is_kept = |n: u32| {
+            apply(
+                &*by_field,
+                &format!("{{\"trace.id\":\"{n:032x}\"}}"),
+                arrived(),
+            )
+        };
         let count = (0..4000).filter(|n| is_kept(*n).is_ok()).count();
         assert!((800..1200).contains(&count), "{count}");
         let same = (0..100).all(|n| is_kept(n).is_ok() == is_kept(n).is_ok());
@@ -81,7 +92,12 @@ mod tests {
         assert_eq!(apply(&*by_field, "{}", arrived()).unwrap(), "{}");
         let dropped = (0..100).find_map(|n| is_kept(n).err()).unwrap();
         assert_eq!(dropped, "dropped: sampled");
-        assert!((0..100).find_map(|n| is_kept(n).ok()).unwrap().contains("\"sample.rate\":4"));
+        assert!(
+            (0..100)
+                .find_map(|n| is_kept(n).ok())
+                .unwrap()
+                .contains("\"sample.rate\":4")
+        );
         assert!(step(r#"{"sample":{"rate":0}}"#).is_err());
     }
 }

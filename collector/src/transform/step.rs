@@ -252,12 +252,21 @@ mod tests {
         ] {
             let step: StepSettings = serde_json::from_str(text).unwrap();
             let written = serde_json::to_string(&step).unwrap();
-            assert_eq!(serde_json::from_str::<StepSettings>(&written).unwrap(), step);
+            assert_eq!(
+                serde_json::from_str::<StepSettings>(&written).unwrap(),
+                step
+            );
         }
         for (text, part) in [
             (r#"{"gork":{}}"#, "expected one of `json`, `grok`"),
-            (r#"{"remove":["a"],"add":{"b":1}}"#, "make add a step of its own"),
-            (r#"{"remove":["a"],"on_error":"panic"}"#, "`keep` or `dead_letter`"),
+            (
+                r#"{"remove":["a"],"add":{"b":1}}"#,
+                "make add a step of its own",
+            ),
+            (
+                r#"{"remove":["a"],"on_error":"panic"}"#,
+                "`keep` or `dead_letter`",
+            ),
             (r#"{"when":{"field":"x","exists":true}}"#, "enum"),
         ] {
             let problem = serde_json::from_str::<StepSettings>(text).unwrap_err();

@@ -70,7 +70,11 @@ impl Transform for Throttle {
         document: &mut Document,
         arrived: Timestamp,
     ) -> Result<Verdict, TransformError> {
-        let value = self.settings.key.as_deref().and_then(|key| document.get(key));
+        let value = self
+            .settings
+            .key
+            .as_deref()
+            .and_then(|key| document.get(key));
         let key = value.map_or(0, |value| xxh3_64(value.as_bytes()));
         let seconds = i64::try_from(self.settings.period_seconds).unwrap_or(i64::MAX);
         let period = arrived.nanos().div_euclid(1_000_000_000) / seconds;
@@ -82,14 +86,17 @@ impl Transform for Throttle {
             counts.by_key.clear();
             counts.others = 0;
         }
-        let has_room = counts.by_key.len() < self.settings.keys_max || counts.by_key.contains_key(&key);
+        let has_room =
+            counts.by_key.len() < self.settings.keys_max || counts.by_key.contains_key(&key);
         let count = match has_room {
             true => counts.by_key.entry(key).or_default(),
             false => &mut counts.others,
         };
         *count += 1;
         match *count > self.settings.limit {
-            true => Ok(Verdict::Drop { reason: "throttled" }),
+            true => Ok(Verdict::Drop {
+                reason: "throttled",
+            }),
             false => Ok(Verdict::Keep),
         }
     }
@@ -111,22 +118,42 @@ mod tests {
 
     #[test]
     fn so_many_of_each_kind_pass_in_each_period() {
-        let step = step(r#"{"throttle":{"key":"host","limit":2,"period_seconds":10,"keys_max":2}}"#).unwrap();
+        let step =
+            step(r#"{"throttle":{"key":"host","limit":2,"period_seconds":10,"keys_max":2}}"#)
+                .unwrap();
         let passes = |host: &str, seconds: u64| {
             let document = format!("{{\"host\":\"{host}\"}}");
-            apply(&*step, &document, arrived().plus(Duration::from_secs(seconds))).is_ok()
+            apply(
+                &*step,
+                &document,
+                arrived().plus(Duration::from_secs(seconds)),
+            )
+            .is_ok()
         };
-        assert_eq!([passes("a", 0), passes("a", 1), passes("a", 2)], [true, true, false]);
+        assert_eq!(
+            [passes("a", 0), passes("a", 1), passes("a", 2)],
+            [true, true, false]
+        );
         assert_eq!([passes("b", 3), passes("b", 3)], [true, true]);
         // Further hosts share one allowance: the table does not grow.
-        assert_eq!([passes("c", 4), passes("d", 4), passes("e", 4)], [true, true, false]);
+        assert_eq!(
+            [passes("c", 4), passes("d", 4), passes("e", 4)],
+            [true, true, false]
+        );
         assert_eq!([passes("a", 10), passes("e", 10)], [true, true]);
     }
 
     #[test]
     fn numbers_are_checked() {
-        for wrong in [r#"{"limit":0}"#, r#"{"limit":1,"period_seconds":0}"#, r#"{"limit":1,"key":""}"#] {
-            assert!(step(&format!("{{\"throttle\":{wrong}}}")).is_err(), "{wrong}");
+        for wrong in [
+            r#"{"limit":0}"#,
+            r#"{"limit":1,"period_seconds":0}"#,
+            r#"{"limit":1,"key":""}"#,
+        ] {
+            assert!(
+                step(&format!("{{\"throttle\":{wrong}}}")).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

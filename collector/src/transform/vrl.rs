@@ -59,7 +59,9 @@ impl Vrl {
     /// Its first mistake with line and column, and what would be right.
     pub fn compile(settings: &Settings) -> Result<Vrl, String> {
         if settings.program.len() > PROGRAM_BYTES_MAX {
-            return Err(format!("the program is longer than {PROGRAM_BYTES_MAX} bytes"));
+            return Err(format!(
+                "the program is longer than {PROGRAM_BYTES_MAX} bytes"
+            ));
         }
         let functions: Vec<Box<dyn Function>> = vrl::stdlib::all()
             .into_iter()
@@ -121,7 +123,10 @@ impl Transform for Vrl {
                 view.write_back(&after, document);
                 Ok(Verdict::Keep)
             }
-            _ => failed("vrl_no_object", "the program made the event something that is no object".to_owned()),
+            _ => failed(
+                "vrl_no_object",
+                "the program made the event something that is no object".to_owned(),
+            ),
         }
     }
 }
@@ -140,7 +145,9 @@ fn told(program: &str, mistakes: &vrl::diagnostic::DiagnosticList) -> String {
     }
     text.push_str(mistake.message());
     if let Some(label) = mistake.labels().first()
-        && let Some(code) = program.get(label.span.range()).filter(|code| code.len() <= 64)
+        && let Some(code) = program
+            .get(label.span.range())
+            .filter(|code| code.len() <= 64)
     {
         text.push_str(&format!(" `{}`", code.trim()));
     }
@@ -313,20 +320,28 @@ mod tests {
                 r#"{"message":"{\"user\":{\"name\":\"ada\"},\"t\":1}","t":1,"user.name":"ada"}"#,
             ),
         ] {
-            assert_eq!(run(&vrl(program), document).as_deref(), Ok(expected), "{program}");
+            assert_eq!(
+                run(&vrl(program), document).as_deref(),
+                Ok(expected),
+                "{program}"
+            );
         }
     }
 
     #[test]
     fn a_program_may_drop_fail_or_run_too_long() {
-        assert_eq!(run(&vrl("if .a == 1 { abort }"), r#"{"a":1}"#).unwrap_err(), "dropped: vrl_abort");
+        assert_eq!(
+            run(&vrl("if .a == 1 { abort }"), r#"{"a":1}"#).unwrap_err(),
+            "dropped: vrl_abort"
+        );
         let failed = run(&vrl(".a = to_int!(.a)"), r#"{"a":"x"}"#).unwrap_err();
         assert!(failed.starts_with("vrl_failed: "), "{failed}");
         let whole = run(&vrl(". = 1"), "{}").unwrap_err();
         assert!(whole.starts_with("vrl_no_object"), "{whole}");
         let numbers: Vec<u32> = (0..400).collect();
         let document = serde_json::json!({ "l": numbers }).to_string();
-        let program = "for_each(array!(.l)) -> |_i, _x| { for_each(array!(.l)) -> |_j, y| { .s = y } }";
+        let program =
+            "for_each(array!(.l)) -> |_i, _x| { for_each(array!(.l)) -> |_j, y| { .s = y } }";
         let long = run(&vrl(program), &document).unwrap_err();
         assert!(long.starts_with("vrl_too_long"), "{long}");
     }

@@ -13,8 +13,8 @@ use collector::pipeline::dead_letter::{self, DeadLetter};
 use event::Event;
 use serde_json::{Value, json};
 
-use super::super::running_server::{RunningServer, ServerArguments, block_on};
 use super::super::WRONG;
+use super::super::running_server::{RunningServer, ServerArguments, block_on};
 use crate::settings::Settings;
 
 /// Letters of one step.
@@ -112,9 +112,15 @@ async fn replay(arguments: &Arguments, library: &mut Library) -> anyhow::Result<
 /// The event a letter becomes; nothing when its pipeline drops it.
 fn made(letter: &Value, library: &mut Library) -> Result<Option<Event>, String> {
     let source = letter["_source"].to_string();
-    let mut read = DeadLetter::read(source.as_bytes())
-        .map_err(|problem| format!("an event of {} is no dead letter: {problem}", dead_letter::INDEX))?;
-    let pipeline = library.pipeline(&read.pipeline).map_err(|error| error.to_string())?;
+    let mut read = DeadLetter::read(source.as_bytes()).map_err(|problem| {
+        format!(
+            "an event of {} is no dead letter: {problem}",
+            dead_letter::INDEX
+        )
+    })?;
+    let pipeline = library
+        .pipeline(&read.pipeline)
+        .map_err(|error| error.to_string())?;
     match pipeline.event(&mut read.document, &read.index, read.arrived) {
         Err(_) => Ok(None),
         Ok(event) if event.index.as_str() == dead_letter::INDEX => {
@@ -186,7 +192,9 @@ async fn store(
             Some(201) => outcome.stored += 1,
             Some(409) => outcome.stored_before += 1,
             _ => {
-                let reason = item["error"]["reason"].as_str().unwrap_or("the server refused it");
+                let reason = item["error"]["reason"]
+                    .as_str()
+                    .unwrap_or("the server refused it");
                 *outcome.failed.entry(reason.to_owned()).or_default() += 1;
                 continue;
             }

@@ -23,8 +23,15 @@ pub fn read_splunk_hec(entry: &Entry<'_>) -> Option<Source> {
     let settings: splunk_hec::EntrySettings = entry.settings()?;
     entry.tells_wrong_index(settings.index.as_deref());
     entry.tells_unknown_pipeline(settings.pipeline.as_deref());
-    if settings.tokens.iter().any(|token| token.expose().is_empty()) {
-        entry.tell("tokens", "a token is empty; take it out, or write the token");
+    if settings
+        .tokens
+        .iter()
+        .any(|token| token.expose().is_empty())
+    {
+        entry.tell(
+            "tokens",
+            "a token is empty; take it out, or write the token",
+        );
     }
     Some(Source::SplunkHec(settings))
 }

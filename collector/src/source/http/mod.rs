@@ -81,7 +81,10 @@ pub fn routes(settings: Settings, context: PushContext) -> Router {
     });
     Router::new()
         .route("/api/daybook/v1/ingest", post(ingest).put(ingest))
-        .route("/api/daybook/v1/ingest/{index}", post(ingest_into).put(ingest_into))
+        .route(
+            "/api/daybook/v1/ingest/{index}",
+            post(ingest_into).put(ingest_into),
+        )
         .with_state(source)
 }
 
@@ -142,7 +145,12 @@ impl Http {
             body_refusal(&error)
         })?;
         let body_bytes = bytes.len();
-        let format = Format::of(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()), &bytes);
+        let format = Format::of(
+            headers
+                .get(CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok()),
+            &bytes,
+        );
         let terms = Terms {
             index,
             received,
@@ -152,7 +160,8 @@ impl Http {
                 Format::Objects | Format::Array => &self.settings.json_pipeline,
             }),
         };
-        let time_field = time_field(query.as_deref()).unwrap_or_else(|| self.settings.time_field.clone());
+        let time_field =
+            time_field(query.as_deref()).unwrap_or_else(|| self.settings.time_field.clone());
         let mut gathered = self
             .context
             .cpu
@@ -203,9 +212,11 @@ fn refusal(status: StatusCode, problem: &str) -> Response {
 fn body_refusal(error: &BodyError) -> Response {
     let response = refusal(error.status(), &error.to_string());
     match error {
-        BodyError::Busy { retry_after, .. } => {
-            ([(RETRY_AFTER, retry_after.whole_seconds().to_string())], response).into_response()
-        }
+        BodyError::Busy { retry_after, .. } => (
+            [(RETRY_AFTER, retry_after.whole_seconds().to_string())],
+            response,
+        )
+            .into_response(),
         _ => response,
     }
 }
@@ -216,12 +227,18 @@ fn append_refusal(error: &AppendError) -> Response {
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     let seconds = error.retry_after().whole_seconds().to_string();
-    ([(RETRY_AFTER, seconds)], refusal(status, &error.to_string())).into_response()
+    (
+        [(RETRY_AFTER, seconds)],
+        refusal(status, &error.to_string()),
+    )
+        .into_response()
 }
 
 /// `time_field=ts` of a query; names of fields need no escapes.
 fn time_field(query: Option<&str>) -> Option<String> {
-    let value = query?.split('&').find_map(|pair| pair.strip_prefix("time_field="))?;
+    let value = query?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("time_field="))?;
     (!value.is_empty()).then(|| value.to_owned())
 }
 
@@ -278,7 +295,14 @@ mod tests {
             let events = self.journal.events();
             events
                 .iter()
-                .map(|event| format!("{} {} {}", event.index, event.timestamp.to_rfc3339(), String::from_utf8_lossy(&event.source)))
+                .map(|event| {
+                    format!(
+                        "{} {} {}",
+                        event.index,
+                        event.timestamp.to_rfc3339(),
+                        String::from_utf8_lossy(&event.source)
+                    )
+                })
                 .collect()
         }
     }
@@ -286,15 +310,48 @@ mod tests {
     #[tokio::test]
     async fn lines_objects_and_arrays_are_taken() {
         let fixture = fixture();
-        let (status, reply) = fixture.post("/api/daybook/v1/ingest", "text/plain", "it works\r\n\nERROR no money").await;
-        assert_eq!((status, reply["accepted"].as_u64()), (StatusCode::OK, Some(2)));
+        let (status, reply) = fixture
+            .post(
+                "/api/daybook/v1/ingest",
+                "text/plain",
+                "it works\r\n\nERROR no money",
+            )
+            .await;
+        assert_eq!(
+            (status, reply["accepted"].as_u64()),
+            (StatusCode::OK, Some(2))
+        );
         let ndjson = "{\"ts\":1795427998.5,\"n\":0.470}\n{\"ts\":\"soon\"}\n{broken}\n{\"m\":1}\n";
-        let (status, reply) = fixture.post("/api/daybook/v1/ingest/shop?time_field=ts", "application/x-ndjson", ndjson).await;
-        assert_eq!((status, reply["accepted"].as_u64(), reply["rejected"].as_u64()), (StatusCode::OK, Some(3), Some(1)));
-        assert!(reply["first_error"].as_str().unwrap().starts_with("line 3: "), "{reply}");
+        let (status, reply) = fixture
+            .post(
+                "/api/daybook/v1/ingest/shop?time_field=ts",
+                "application/x-ndjson",
+                ndjson,
+            )
+            .await;
+        assert_eq!(
+            (
+                status,
+                reply["accepted"].as_u64(),
+                reply["rejected"].as_u64()
+            ),
+            (StatusCode::OK, Some(3), Some(1))
+        );
+        assert!(
+            reply["first_error"]
+                .as_str()
+                .unwrap()
+                .starts_with("line 3: "),
+            "{reply}"
+        );
         let array = r#"[{"a":1},7,{"@timestamp":"2026-11-23T09:00:00Z"}]"#;
-        let (_, reply) = fixture.post("/api/daybook/v1/ingest", "application/json", array).await;
-        assert_eq!((reply["accepted"].as_u64(), reply["rejected"].as_u64()), (Some(2), Some(1)));
+        let (_, reply) = fixture
+            .post("/api/daybook/v1/ingest", "application/json", array)
+            .await;
+        assert_eq!(
+            (reply["accepted"].as_u64(), reply["rejected"].as_u64()),
+            (Some(2), Some(1))
+        );
         let sources = fixture.sources();
         let expected = [
             r#"logs 2026-11-23T10:00:00.000Z {"@timestamp":"2026-11-23T10:00:00.000Z","message":"it works"}"#,
@@ -315,21 +372,37 @@ mod tests {
         let fixture = fixture();
         for (path, body, expected) in [
             ("/api/daybook/v1/ingest/Shop", "{}", StatusCode::BAD_REQUEST),
-            ("/api/daybook/v1/ingest", "{broken}", StatusCode::BAD_REQUEST),
+            (
+                "/api/daybook/v1/ingest",
+                "{broken}",
+                StatusCode::BAD_REQUEST,
+            ),
             ("/api/daybook/v1/ingest", "", StatusCode::OK),
         ] {
             let (status, _) = fixture.post(path, "application/json", body).await;
             assert_eq!(status, expected, "{path} {body}");
         }
         let long = format!("{{\"a\":\"{}\"}}\n{{\"b\":1}}", "x".repeat(300));
-        let (status, reply) = fixture.post("/api/daybook/v1/ingest", "application/json", &long).await;
-        assert_eq!((status, reply["accepted"].as_u64()), (StatusCode::OK, Some(1)));
-        assert!(reply["first_error"].as_str().unwrap().contains("limits.event"));
+        let (status, reply) = fixture
+            .post("/api/daybook/v1/ingest", "application/json", &long)
+            .await;
+        assert_eq!(
+            (status, reply["accepted"].as_u64()),
+            (StatusCode::OK, Some(1))
+        );
+        assert!(
+            reply["first_error"]
+                .as_str()
+                .unwrap()
+                .contains("limits.event")
+        );
         *fixture.journal.refuse_with.lock().unwrap() = Some(AppendError::Full {
             message: "x".to_owned(),
             retry_after: RetryAfter::ONE_SECOND,
         });
-        let (status, _) = fixture.post("/api/daybook/v1/ingest", "text/plain", "x").await;
+        let (status, _) = fixture
+            .post("/api/daybook/v1/ingest", "text/plain", "x")
+            .await;
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
         let totals = fixture.context.ledger.totals().remove(0);
         assert_eq!(totals.received, totals.rejected.values().sum::<u64>() + 1);

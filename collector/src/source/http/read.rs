@@ -24,7 +24,11 @@ impl Format {
     /// By `Content-Type`, and by how the body begins: what is called JSON may be an array or objects, and nobody tells
     /// curl what it sends.
     pub fn of(content_type: Option<&str>, body: &[u8]) -> Format {
-        let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+        let media_type = content_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
         let is_text = media_type.trim().eq_ignore_ascii_case("text/plain");
         match (is_text, body.trim_ascii_start().first()) {
             (false, Some(b'[')) => Format::Array,
@@ -66,7 +70,8 @@ impl Reader<'_> {
             }
             self.document.clear();
             self.document.set_str("@timestamp", &received);
-            self.document.set_str("message", &String::from_utf8_lossy(line));
+            self.document
+                .set_str("message", &String::from_utf8_lossy(line));
             self.gathered.push(&mut self.document);
         }
     }
@@ -89,7 +94,8 @@ impl Reader<'_> {
         let read = deserializer.deserialize_seq(Elements(self));
         if let Err(error) = read.and_then(|()| deserializer.end()) {
             // The elements in front of the mistake are taken; behind it nobody knows where the next one begins.
-            self.gathered.refuse("malformed", format!("the array: {error}"));
+            self.gathered
+                .refuse("malformed", format!("the array: {error}"));
         }
     }
 
@@ -100,7 +106,9 @@ impl Reader<'_> {
                 self.set_time();
                 self.gathered.push(&mut self.document);
             }
-            Err(error) => self.gathered.refuse("malformed", format!("{place}: {error}")),
+            Err(error) => self
+                .gathered
+                .refuse("malformed", format!("{place}: {error}")),
         }
     }
 
@@ -132,7 +140,8 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
         let mut number = 0;
         while let Some(element) = elements.next_element::<&RawValue>()? {
             number += 1;
-            self.0.object(element.get().as_bytes(), &format!("element {number}"));
+            self.0
+                .object(element.get().as_bytes(), &format!("element {number}"));
         }
         Ok(())
     }
@@ -162,17 +171,30 @@ mod tests {
         for (content_type, body, expected) in [
             (None, "x", Format::Lines),
             (None, " {", Format::Objects),
-            (Some("application/x-www-form-urlencoded"), "[1]", Format::Array),
+            (
+                Some("application/x-www-form-urlencoded"),
+                "[1]",
+                Format::Array,
+            ),
             (Some("text/plain; charset=utf-8"), "{}", Format::Lines),
             (Some("application/json"), "", Format::Objects),
         ] {
-            assert_eq!(Format::of(content_type, body.as_bytes()), expected, "{content_type:?} {body}");
+            assert_eq!(
+                Format::of(content_type, body.as_bytes()),
+                expected,
+                "{content_type:?} {body}"
+            );
         }
     }
 
     #[test]
     fn an_array_is_taken_up_to_its_mistake() {
-        let gathered = read(Format::Array, br#"[{"a":1},{"b":2},{"c"]"#, "@timestamp", terms());
+        let gathered = read(
+            Format::Array,
+            br#"[{"a":1},{"b":2},{"c"]"#,
+            "@timestamp",
+            terms(),
+        );
         assert_eq!((gathered.events.len(), gathered.refused_count()), (2, 1));
         let one = read(Format::Objects, b"{\n \"a\": 1\n}", "@timestamp", terms());
         assert_eq!(one.events.len(), 1);

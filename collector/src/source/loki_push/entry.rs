@@ -94,7 +94,8 @@ impl Reader {
             document.set_str("log.level", level);
         }
         let id = id_of(labels, entry);
-        self.gathered.push_to(&mut self.document, &self.index, Some(id));
+        self.gathered
+            .push_to(&mut self.document, &self.index, Some(id));
     }
 
     /// Notes an entry that cannot be read.
@@ -124,8 +125,14 @@ fn set(document: &mut Document, name: &str, value: &str, kind: &str) {
 
 /// By a label or metadata, else by the line.
 fn level_of(labels: &Labels, entry: &Entry<'_>) -> Option<&'static str> {
-    let label = labels.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let metadata = entry.metadata.iter().map(|(name, value)| (&**name, &**value));
+    let label = labels
+        .pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let metadata = entry
+        .metadata
+        .iter()
+        .map(|(name, value)| (&**name, &**value));
     let named = label
         .chain(metadata)
         .filter(|(name, _)| level::is_key(name) || *name == "detected_level")

@@ -41,7 +41,8 @@ struct OldEntry {
 /// # Errors
 /// The request is no JSON, or a stream has another shape. What is wrong with one entry is refused for itself.
 pub fn read(body: &[u8], reader: &mut Reader) -> Result<(), Unreadable> {
-    let malformed = |error: serde_json::Error| Unreadable::Malformed(format!("not valid JSON: {error}"));
+    let malformed =
+        |error: serde_json::Error| Unreadable::Malformed(format!("not valid JSON: {error}"));
     let request: Request<'_> = serde_json::from_slice(body).map_err(malformed)?;
     for raw in request.streams {
         reader.begin_stream();
@@ -67,9 +68,11 @@ fn add(labels: &Result<Labels, String>, entry: Result<Entry<'_>, String>, reader
 
 fn labels_of(stream: &Stream<'_>) -> Result<Labels, String> {
     match (&stream.stream, &stream.labels) {
-        (Some(object), _) => Ok(Labels::of(
-            pairs(object).map_err(|error| format!("error parsing labels: {error}"))?,
-        )),
+        (Some(object), _) => {
+            Ok(Labels::of(pairs(object).map_err(|error| {
+                format!("error parsing labels: {error}")
+            })?))
+        }
         (None, Some(text)) => Labels::parse(text),
         (None, None) => Ok(Labels::default()),
     }
@@ -82,7 +85,10 @@ fn pairs(object: &RawValue) -> Result<Vec<(String, String)>, serde_json::Error> 
         serde_json::Value::String(text) => text,
         other => other.to_string(),
     };
-    Ok(map.into_iter().map(|(name, value)| (name, text(value))).collect())
+    Ok(map
+        .into_iter()
+        .map(|(name, value)| (name, text(value)))
+        .collect())
 }
 
 fn entry(value: &RawValue) -> Result<Entry<'_>, String> {

@@ -150,7 +150,9 @@ impl Parser<'_> {
     fn hexadecimal(&mut self, digits: usize) -> Result<u32, &'static str> {
         let text = self.rest().get(..digits).ok_or("hexadecimal digits")?;
         let is_hexadecimal = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let code = u32::from_str_radix(text, 16).ok().filter(|_| is_hexadecimal);
+        let code = u32::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| is_hexadecimal);
         self.at += digits;
         code.ok_or("hexadecimal digits")
     }
@@ -195,7 +197,11 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             pairs(r#"{ job="a\"b\\c\n\u00e9\xc3\xa9", app = `x"y`, empty="", "odd name"="1",}"#),
-            [pair("app", "x\"y"), pair("job", "a\"b\\c\n\u{e9}\u{e9}"), pair("odd name", "1")]
+            [
+                pair("app", "x\"y"),
+                pair("job", "a\"b\\c\n\u{e9}\u{e9}"),
+                pair("odd name", "1")
+            ]
         );
         assert_eq!(pairs("{}"), []);
         assert_eq!(pairs(r#"{a="1",a="2"}"#), [pair("a", "2")]);

@@ -108,10 +108,13 @@ impl LokiPush {
         let Body {
             bytes,
             mut reservation,
-        } = self.read_body(format, headers, body).await.map_err(|error| {
-            self.intake.count_unread_request(error.reason(), 0);
-            body_refusal(&error)
-        })?;
+        } = self
+            .read_body(format, headers, body)
+            .await
+            .map_err(|error| {
+                self.intake.count_unread_request(error.reason(), 0);
+                body_refusal(&error)
+            })?;
         let terms = Terms {
             index: self.settings.index.clone(),
             received,
@@ -125,7 +128,8 @@ impl LokiPush {
             .run(body_bytes, move || read(format, &bytes, terms))
             .await;
         let mut gathered = read.map_err(|unreadable| {
-            self.intake.count_unread_request("malformed", body_bytes as u64);
+            self.intake
+                .count_unread_request("malformed", body_bytes as u64);
             let status = match unreadable {
                 Unreadable::NoStreams => StatusCode::UNPROCESSABLE_ENTITY,
                 Unreadable::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -161,7 +165,9 @@ impl LokiPush {
         if format == Format::Json {
             return bodies.read(headers, body).await;
         }
-        let encoding = headers.get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let encoding = headers
+            .get(CONTENT_ENCODING)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
         let wire = bodies.read_wire(headers, body).await?;
         match encoding.as_deref().map(str::trim) {
             None | Some("" | "snappy") => bodies.decode_snappy(wire).await,
@@ -174,8 +180,14 @@ impl LokiPush {
 
 /// Anything that is not called JSON is protobuf, as in Loki.
 fn format_of(headers: &HeaderMap) -> Format {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = value.unwrap_or_default().split(';').next().unwrap_or_default();
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let media_type = value
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
     match media_type.trim().eq_ignore_ascii_case("application/json") {
         true => Format::Json,
         false => Format::Protobuf,
@@ -195,9 +207,11 @@ fn body_refusal(error: &BodyError) -> Response {
     };
     let response = refusal(status, &error.to_string());
     match error {
-        BodyError::Busy { retry_after, .. } => {
-            ([(RETRY_AFTER, retry_after.whole_seconds().to_string())], response).into_response()
-        }
+        BodyError::Busy { retry_after, .. } => (
+            [(RETRY_AFTER, retry_after.whole_seconds().to_string())],
+            response,
+        )
+            .into_response(),
         _ => response,
     }
 }
@@ -208,7 +222,11 @@ fn append_refusal(error: &AppendError) -> Response {
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     let seconds = error.retry_after().whole_seconds().to_string();
-    ([(RETRY_AFTER, seconds)], refusal(status, &error.to_string())).into_response()
+    (
+        [(RETRY_AFTER, seconds)],
+        refusal(status, &error.to_string()),
+    )
+        .into_response()
 }
 
 #[cfg(test)]

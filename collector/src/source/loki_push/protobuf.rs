@@ -76,10 +76,12 @@ fn timestamp(field: Field<'_>) -> Result<Timestamp, Undecodable> {
             _ => {}
         }
     }
-    let total = seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(nanos));
-    total.map(Timestamp::from_nanos).ok_or_else(|| {
-        Undecodable(format!("a timestamp of {seconds} seconds is out of range"))
-    })
+    let total = seconds
+        .checked_mul(1_000_000_000)
+        .and_then(|whole| whole.checked_add(nanos));
+    total
+        .map(Timestamp::from_nanos)
+        .ok_or_else(|| Undecodable(format!("a timestamp of {seconds} seconds is out of range")))
 }
 
 fn pair(field: Field<'_>) -> Result<(Cow<'_, str>, Cow<'_, str>), Undecodable> {

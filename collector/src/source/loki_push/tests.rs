@@ -3,8 +3,8 @@
 use axum::body::to_bytes;
 use event::{RetryAfter, Timestamp};
 use http::Request;
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use tower::ServiceExt;
 
 use super::super::gathered::no_steps;
@@ -94,7 +94,10 @@ impl Fixture {
 
     fn sources(&self) -> Vec<String> {
         let events = self.journal.events();
-        events.iter().map(|event| String::from_utf8(event.source.to_vec()).unwrap()).collect()
+        events
+            .iter()
+            .map(|event| String::from_utf8(event.source.to_vec()).unwrap())
+            .collect()
     }
 }
 
@@ -119,7 +122,9 @@ fn request(labels: &str, line: &str) -> PushRequest {
 }
 
 fn snappy(request: &PushRequest) -> Vec<u8> {
-    snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
+    snap::raw::Encoder::new()
+        .compress_vec(&request.encode_to_vec())
+        .unwrap()
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
@@ -127,18 +132,36 @@ const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 #[tokio::test]
 async fn both_forms_are_the_same_event_and_what_is_sent_twice_is_stored_once() {
     let fixture = fixture();
-    let protobuf = snappy(&request(r#"{app="shop", env="prod"}"#, "level=warn msg=\"no money\""));
+    let protobuf = snappy(&request(
+        r#"{app="shop", env="prod"}"#,
+        "level=warn msg=\"no money\"",
+    ));
     for _ in 0..2 {
-        let answer = fixture.post(&[("content-type", "application/x-protobuf")], protobuf.clone()).await;
+        let answer = fixture
+            .post(
+                &[("content-type", "application/x-protobuf")],
+                protobuf.clone(),
+            )
+            .await;
         assert_eq!(answer, (StatusCode::NO_CONTENT, String::new()));
     }
     let json = r#"{"streams":[{"stream":{"env":"prod","app":"shop"},"values":[["1795427999000000001","level=warn msg=\"no money\"",{"trace_id":"ab12"}]]}]}"#;
-    assert_eq!(fixture.post(&[JSON], json.into()).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(
+        fixture.post(&[JSON], json.into()).await.0,
+        StatusCode::NO_CONTENT
+    );
 
     let events = fixture.journal.events();
     assert_eq!(events.len(), 3);
-    assert!(events.iter().all(|event| event == &events[0] && event.id.is_some()));
-    assert_eq!(events[0].timestamp, Timestamp::from_nanos(1_795_427_999_000_000_001));
+    assert!(
+        events
+            .iter()
+            .all(|event| event == &events[0] && event.id.is_some())
+    );
+    assert_eq!(
+        events[0].timestamp,
+        Timestamp::from_nanos(1_795_427_999_000_000_001)
+    );
     assert_eq!(
         fixture.sources()[0],
         r#"{"@timestamp":"2026-11-23T09:59:59.000000001Z","message":"level=warn msg=\"no money\"","app":"shop","env":"prod","trace_id":"ab12","service.name":"shop","log.level":"warn"}"#
@@ -149,10 +172,15 @@ async fn both_forms_are_the_same_event_and_what_is_sent_twice_is_stored_once() {
 async fn names_that_are_taken_are_kept_under_others() {
     let fixture = fixture();
     let json = r#"{"streams":[{"stream":{"message":"m","level":"ERROR","x":"1","empty":""},"values":[["1795427999000000000","it works",{"x":"2"}]]}]}"#;
-    assert_eq!(fixture.post(&[JSON], json.into()).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(
+        fixture.post(&[JSON], json.into()).await.0,
+        StatusCode::NO_CONTENT
+    );
     assert_eq!(
         fixture.sources(),
-        [r#"{"@timestamp":"2026-11-23T09:59:59.000Z","message":"it works","level":"ERROR","label.message":"m","x":"1","metadata.x":"2","log.level":"error"}"#]
+        [
+            r#"{"@timestamp":"2026-11-23T09:59:59.000Z","message":"it works","level":"ERROR","label.message":"m","x":"1","metadata.x":"2","log.level":"error"}"#
+        ]
     );
 }
 
@@ -165,7 +193,10 @@ async fn a_bad_entry_does_not_harm_its_neighbours() {
     );
     let (status, text) = fixture.post(&[JSON], json.into()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(text.starts_with("the time soon is no number of nanoseconds"), "{text}");
+    assert!(
+        text.starts_with("the time soon is no number of nanoseconds"),
+        "{text}"
+    );
     assert_eq!(fixture.sources().len(), 1);
 
     let mut two = request("{app=", "lost");
@@ -175,10 +206,16 @@ async fn a_bad_entry_does_not_harm_its_neighbours() {
     assert!(text.starts_with("error parsing labels {app=: "), "{text}");
     assert_eq!(fixture.sources().len(), 2);
     let totals = fixture.context.ledger.totals().remove(0);
-    assert_eq!((totals.received, totals.rejected.values().sum::<u64>()), (6, 4));
+    assert_eq!(
+        (totals.received, totals.rejected.values().sum::<u64>()),
+        (6, 4)
+    );
 
-    *fixture.journal.oldest.lock().unwrap() = Some(Timestamp::from_nanos(1_800_000_000_000_000_000));
-    let (status, text) = fixture.post(&[], snappy(&request("{a=\"b\"}", "old"))).await;
+    *fixture.journal.oldest.lock().unwrap() =
+        Some(Timestamp::from_nanos(1_800_000_000_000_000_000));
+    let (status, text) = fixture
+        .post(&[], snappy(&request("{a=\"b\"}", "old")))
+        .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(text.contains("older"), "{text}");
 }
@@ -197,16 +234,32 @@ async fn whole_requests_are_refused_with_the_codes_senders_know() {
     let mut deep = snap::raw::Encoder::new();
     let large = deep.compress_vec(&vec![0; 2 << 20]).unwrap();
     for (headers, body, expected) in [
-        (vec![], snappy(&PushRequest { streams: vec![] }), StatusCode::UNPROCESSABLE_ENTITY),
+        (
+            vec![],
+            snappy(&PushRequest { streams: vec![] }),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
         (vec![JSON], b"{}".to_vec(), StatusCode::UNPROCESSABLE_ENTITY),
         (vec![JSON], b"{".to_vec(), StatusCode::BAD_REQUEST),
-        (vec![JSON, ("content-encoding", "br")], b"{}".to_vec(), StatusCode::BAD_REQUEST),
-        (vec![("content-encoding", "gzip")], good.clone(), StatusCode::BAD_REQUEST),
+        (
+            vec![JSON, ("content-encoding", "br")],
+            b"{}".to_vec(),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            vec![("content-encoding", "gzip")],
+            good.clone(),
+            StatusCode::BAD_REQUEST,
+        ),
         (vec![], b"not snappy".to_vec(), StatusCode::BAD_REQUEST),
         (vec![], bomb, StatusCode::PAYLOAD_TOO_LARGE),
         (vec![], claim, StatusCode::BAD_REQUEST),
         (vec![], large, StatusCode::PAYLOAD_TOO_LARGE),
-        (vec![("content-encoding", "snappy")], good.clone(), StatusCode::NO_CONTENT),
+        (
+            vec![("content-encoding", "snappy")],
+            good.clone(),
+            StatusCode::NO_CONTENT,
+        ),
     ] {
         let (status, text) = fixture.post(&headers, body).await;
         assert_eq!(status, expected, "{headers:?}: {text}");
@@ -215,7 +268,10 @@ async fn whole_requests_are_refused_with_the_codes_senders_know() {
         message: "x".to_owned(),
         retry_after: RetryAfter::ONE_SECOND,
     });
-    assert_eq!(fixture.post(&[], good).await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        fixture.post(&[], good).await.0,
+        StatusCode::TOO_MANY_REQUESTS
+    );
     let totals = fixture.context.ledger.totals().remove(0);
     assert_eq!(totals.in_flight, 1, "the one that was stored");
 }

@@ -41,7 +41,10 @@ impl Acks {
     /// Whether this id was given, which means that its events are durable.
     pub fn is_known(&self, channel: &str, id: u64) -> bool {
         let channels = self.channels.lock().expect("no holder of this lock panics");
-        channels.by_name.get(channel).is_some_and(|(next, _)| id < *next)
+        channels
+            .by_name
+            .get(channel)
+            .is_some_and(|(next, _)| id < *next)
     }
 }
 

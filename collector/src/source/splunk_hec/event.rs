@@ -57,7 +57,8 @@ pub fn read_events(
     let mut document = Document::new();
     let values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
     for (number, value) in (0u64..).zip(values) {
-        let (sent, problem) = match value.map(|value| serde_json::from_str::<Sent<'_>>(value.get())) {
+        let (sent, problem) = match value.map(|value| serde_json::from_str::<Sent<'_>>(value.get()))
+        {
             Ok(Ok(sent)) => (Some(sent), None),
             Ok(Err(_)) | Err(_) => (None, Some((6, "Invalid data format"))),
         };
@@ -77,7 +78,10 @@ pub fn read_events(
             continue;
         };
         let is_text = fill(&mut document, &sent, &received);
-        let own = sent.index.as_deref().and_then(|name| IndexName::parse(name).ok());
+        let own = sent
+            .index
+            .as_deref()
+            .and_then(|name| IndexName::parse(name).ok());
         let index = own.as_ref().unwrap_or(&default_index);
         let gathered = if is_text { &mut texts } else { &mut others };
         gathered.push_to(&mut document, index, None);
@@ -154,7 +158,9 @@ fn time_of(json: &str) -> Option<Timestamp> {
     // Shorter than today's seconds: before 2001.
     if whole.len() < 10 && !whole.is_empty() && fraction.is_empty() {
         let seconds: i64 = whole.parse().ok()?;
-        return seconds.checked_mul(1_000_000_000).map(Timestamp::from_nanos);
+        return seconds
+            .checked_mul(1_000_000_000)
+            .map(Timestamp::from_nanos);
     }
     detect::read_time(text)
 }

@@ -190,9 +190,15 @@ impl SplunkHec {
             return Err(reply.with("invalid-event-number", json!(problem.number)));
         }
         if gathered.first_problem.is_some()
-            || outcomes.iter().any(|outcome| matches!(outcome, Outcome::Rejected { .. }))
+            || outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, Outcome::Rejected { .. }))
         {
-            return Err(Reply::new(StatusCode::BAD_REQUEST, "Invalid data format", 6));
+            return Err(Reply::new(
+                StatusCode::BAD_REQUEST,
+                "Invalid data format",
+                6,
+            ));
         }
         let reply = Reply::new(StatusCode::OK, "Success", 0);
         let channel = channel_of(&parameters.channel, headers);
@@ -214,7 +220,11 @@ impl SplunkHec {
         let parameters = Parameters::of(query.as_deref());
         self.admit(&parameters, headers)?;
         let Some(channel) = channel_of(&parameters.channel, headers) else {
-            return Err(Reply::new(StatusCode::BAD_REQUEST, "Data channel is missing", 10));
+            return Err(Reply::new(
+                StatusCode::BAD_REQUEST,
+                "Data channel is missing",
+                10,
+            ));
         };
         let body = self.context.bodies.read(headers, body).await;
         let body = body.map_err(|error| body_reply(&error))?;
@@ -222,7 +232,11 @@ impl SplunkHec {
             .ok()
             .and_then(|value| serde_json::from_value(value["acks"].clone()).ok());
         let Some(asked) = asked else {
-            return Err(Reply::new(StatusCode::BAD_REQUEST, "Invalid data format", 6));
+            return Err(Reply::new(
+                StatusCode::BAD_REQUEST,
+                "Invalid data format",
+                6,
+            ));
         };
         let answers = asked
             .into_iter()
@@ -251,11 +265,9 @@ impl SplunkHec {
         let Some(token) = token else {
             return Err(Reply::new(StatusCode::UNAUTHORIZED, "Token is required", 2));
         };
-        let is_known = self
-            .settings
-            .tokens
-            .iter()
-            .fold(false, |is_known, known| is_known | is_same(known.expose(), &token));
+        let is_known = self.settings.tokens.iter().fold(false, |is_known, known| {
+            is_known | is_same(known.expose(), &token)
+        });
         match is_known {
             true => Ok(()),
             false => Err(Reply::new(StatusCode::FORBIDDEN, "Invalid token", 4)),
@@ -272,9 +284,12 @@ fn token_of(value: &str) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(rest.trim())
+        .ok()?;
     let text = String::from_utf8(decoded).ok()?;
-    text.split_once(':').map(|(_, password)| password.to_owned())
+    text.split_once(':')
+        .map(|(_, password)| password.to_owned())
 }
 
 /// Takes as long for a token that is nearly right as for one that is wrong from its first letter.
@@ -342,7 +357,9 @@ fn decoded(value: &str) -> String {
 
 /// The channel of a request, when it has one.
 fn channel_of(parameter: &Option<String>, headers: &HeaderMap) -> Option<String> {
-    let header = headers.get(CHANNEL_HEADER).and_then(|value| value.to_str().ok());
+    let header = headers
+        .get(CHANNEL_HEADER)
+        .and_then(|value| value.to_str().ok());
     let channel = header.map(str::to_owned).or_else(|| parameter.clone())?;
     (!channel.is_empty() && channel.len() <= 128).then_some(channel)
 }

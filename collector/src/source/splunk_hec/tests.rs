@@ -26,7 +26,10 @@ fn fixture(tokens: &[&str]) -> Fixture {
         event_bytes_max: 1000,
         lines_pipeline: Arc::new(Pipeline::automatic()),
         objects_pipeline: no_steps("splunk_hec"),
-        tokens: tokens.iter().map(|token| Secret::parse(token).unwrap()).collect(),
+        tokens: tokens
+            .iter()
+            .map(|token| Secret::parse(token).unwrap())
+            .collect(),
     };
     Fixture {
         journal,
@@ -64,7 +67,13 @@ async fn events_and_raw_lines_are_taken() {
         {"event":{"message":"paid","n":0.470,"source":"own"},"time":"1795427999123","source":"x","index":"shop"}{"event":7,"index":"Not Valid"}"#;
     let (status, reply) = fixture.post("/event", &[], body).await;
     assert_eq!((status, reply), (200, json!({"text":"Success","code":0})));
-    let (status, _) = fixture.post("/raw?host=web%2D2&sourcetype=a+b&index=raw", &[], "one\r\n\ntwo\n").await;
+    let (status, _) = fixture
+        .post(
+            "/raw?host=web%2D2&sourcetype=a+b&index=raw",
+            &[],
+            "one\r\n\ntwo\n",
+        )
+        .await;
     assert_eq!(status, 200);
     assert_eq!(
         fixture.sources(),
@@ -88,7 +97,11 @@ async fn the_first_wrong_event_is_told_and_its_neighbours_are_kept() {
         (r#"[1]"#, 6, 0),
     ] {
         let (status, reply) = fixture.post("", &[], body).await;
-        let told = (status, reply["code"].as_u64(), reply["invalid-event-number"].as_u64());
+        let told = (
+            status,
+            reply["code"].as_u64(),
+            reply["invalid-event-number"].as_u64(),
+        );
         assert_eq!(told, (400, Some(code), Some(number)), "{body}: {reply}");
     }
     assert_eq!(fixture.sources().len(), 4);
@@ -111,7 +124,11 @@ async fn tokens_are_asked_for_where_there_are_some() {
         (("authorization", "Splunk s3cre"), "/raw", (403, 4)),
     ] {
         let (status, reply) = fixture.post(path, &[header], r#"{"event":"x"}"#).await;
-        assert_eq!((status, reply["code"].as_u64()), (expected.0, Some(expected.1)), "{header:?} {path}");
+        assert_eq!(
+            (status, reply["code"].as_u64()),
+            (expected.0, Some(expected.1)),
+            "{header:?} {path}"
+        );
     }
     assert!(!format!("{:?}", Secret::parse("s3cret").unwrap()).contains("s3cret"));
 }
@@ -119,13 +136,21 @@ async fn tokens_are_asked_for_where_there_are_some() {
 #[tokio::test]
 async fn what_is_durable_is_acknowledged() {
     let fixture = fixture(&[]);
-    let channel = ("x-splunk-request-channel", "0aeeac95-ac74-4aa9-b30d-6c4c0ac581ba");
+    let channel = (
+        "x-splunk-request-channel",
+        "0aeeac95-ac74-4aa9-b30d-6c4c0ac581ba",
+    );
     for id in 0..2 {
         let (_, reply) = fixture.post("/event", &[channel], r#"{"event":"x"}"#).await;
         assert_eq!(reply["ackId"].as_u64(), Some(id));
     }
-    let (status, reply) = fixture.post("/ack", &[channel], r#"{"acks":[0,1,2]}"#).await;
-    assert_eq!((status, reply), (200, json!({"acks":{"0":true,"1":true,"2":false}})));
+    let (status, reply) = fixture
+        .post("/ack", &[channel], r#"{"acks":[0,1,2]}"#)
+        .await;
+    assert_eq!(
+        (status, reply),
+        (200, json!({"acks":{"0":true,"1":true,"2":false}}))
+    );
     let (status, reply) = fixture.post("/ack", &[], r#"{"acks":[0]}"#).await;
     assert_eq!((status, reply["code"].as_u64()), (400, Some(10)));
 
@@ -134,7 +159,10 @@ async fn what_is_durable_is_acknowledged() {
         retry_after: RetryAfter::ONE_SECOND,
     });
     let (status, reply) = fixture.post("/event", &[channel], r#"{"event":"x"}"#).await;
-    assert_eq!((status, reply["code"].as_u64(), reply.get("ackId")), (503, Some(9), None));
+    assert_eq!(
+        (status, reply["code"].as_u64(), reply.get("ackId")),
+        (503, Some(9), None)
+    );
 }
 
 proptest! {

@@ -160,7 +160,9 @@ fn logfmt(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
         if time.is_none() && time::is_key(pair.key) {
             time = time::read(&value);
         }
-        if document.get(pair.key).is_none() && (pair.is_quoted || !document.set_number(pair.key, &value)) {
+        if document.get(pair.key).is_none()
+            && (pair.is_quoted || !document.set_number(pair.key, &value))
+        {
             document.set_str(pair.key, &value);
         }
     }
@@ -172,8 +174,11 @@ fn logfmt(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
 }
 
 fn is_key(key: &str) -> bool {
-    let is_key_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'@' | b'/');
-    (1..=64).contains(&key.len()) && key.bytes().all(is_key_byte) && !key.as_bytes()[0].is_ascii_digit()
+    let is_key_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'@' | b'/');
+    (1..=64).contains(&key.len())
+        && key.bytes().all(is_key_byte)
+        && !key.as_bytes()[0].is_ascii_digit()
 }
 
 /// Sets a field that is not there yet.
@@ -192,7 +197,8 @@ fn add_number(document: &mut Document, name: &str, digits: &str) {
 
 /// Takes the line's time where it is believed.
 fn set_time(document: &mut Document, time: Option<Timestamp>, arrived: Timestamp) {
-    let is_believed = |time: &Timestamp| *time >= arrived.minus(AGE_MAX) && *time <= arrived.plus(AHEAD_MAX);
+    let is_believed =
+        |time: &Timestamp| *time >= arrived.minus(AGE_MAX) && *time <= arrived.plus(AHEAD_MAX);
     if let Some(time) = time.filter(is_believed) {
         document.set_str("@timestamp", &time.to_rfc3339());
     }
@@ -259,7 +265,10 @@ mod tests {
                 "<34>1 2026-11-23T09:59:58.003Z host app 12 ID47 [x@1 a=\"b\"] it works",
                 r#"{"@timestamp":"2026-11-23T09:59:58.003Z","log.syslog.priority":34,"log.syslog.facility.code":4,"log.syslog.severity.code":2,"log.level":"fatal","log.syslog.hostname":"host","process.name":"app","process.pid":12,"log.syslog.msgid":"ID47"}"#,
             ),
-            ("2026-11-23 10:00:00 ERROR cannot open", r#"{"log.level":"error"}"#),
+            (
+                "2026-11-23 10:00:00 ERROR cannot open",
+                r#"{"log.level":"error"}"#,
+            ),
         ] {
             assert_eq!(added(line), expected, "{line}");
         }
@@ -309,7 +318,9 @@ mod tests {
             br#"{"@timestamp":"t","message":"{\"host\":1,\"host.name\":\"evil\",\"level\":\"error\"}","host.name":"web-1","log.level":"info"}"#,
         )
         .unwrap();
-        Detect::compile(&Settings::default()).apply(&mut document, arrived()).unwrap();
+        Detect::compile(&Settings::default())
+            .apply(&mut document, arrived())
+            .unwrap();
         assert_eq!(document.get_str("host.name").unwrap(), "web-1");
         assert_eq!(document.get_str("log.level").unwrap(), "info");
         assert_eq!(document.get("host"), Some("1"));

@@ -21,7 +21,8 @@ pub fn with_priority(
     let Some((digits, rest)) = line.strip_prefix('<').and_then(|rest| rest.split_once('>')) else {
         return false;
     };
-    let is_number = (1..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        (1..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
     let priority: usize = match digits.parse() {
         Ok(priority) if is_number && priority < 192 => priority,
         _ => return false,
@@ -35,8 +36,16 @@ pub fn with_priority(
     };
     set_time(document, header.time, arrived);
     add_number(document, "log.syslog.priority", digits);
-    add_number(document, "log.syslog.facility.code", &(priority / 8).to_string());
-    add_number(document, "log.syslog.severity.code", &(priority % 8).to_string());
+    add_number(
+        document,
+        "log.syslog.facility.code",
+        &(priority / 8).to_string(),
+    );
+    add_number(
+        document,
+        "log.syslog.severity.code",
+        &(priority % 8).to_string(),
+    );
     add_str(document, "log.level", LEVELS[priority % 8]);
     header.add(document);
     true
@@ -49,7 +58,9 @@ pub fn without_priority(
     arrived: Timestamp,
     zone: &TimeZone,
 ) -> bool {
-    let Some(header) = Header::rfc3164(line, arrived, zone).filter(|header| header.program.is_some()) else {
+    let Some(header) =
+        Header::rfc3164(line, arrived, zone).filter(|header| header.program.is_some())
+    else {
         return false;
     };
     set_time(document, header.time, arrived);
@@ -101,7 +112,9 @@ impl<'a> Header<'a> {
             b'1'..=b'9' => {
                 let (text, rest) = line.split_once(' ')?;
                 let is_whole = text.as_bytes().get(10) == Some(&b'T') && text.len() >= 20;
-                let time = is_whole.then(|| Timestamp::parse_iso(text).ok()).flatten()?;
+                let time = is_whole
+                    .then(|| Timestamp::parse_iso(text).ok())
+                    .flatten()?;
                 (time, rest)
             }
             _ => return None,

@@ -54,7 +54,12 @@ pub fn month(name: &[u8]) -> Option<i8> {
 /// `23/Nov/2026:10:00:00 +0100`.
 pub fn read_http(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
-    if bytes.len() != 26 || bytes[2] != b'/' || bytes[6] != b'/' || bytes[11] != b':' || bytes[20] != b' ' {
+    if bytes.len() != 26
+        || bytes[2] != b'/'
+        || bytes[6] != b'/'
+        || bytes[11] != b':'
+        || bytes[20] != b' '
+    {
         return None;
     }
     let date = DateTime::new(
@@ -70,13 +75,20 @@ pub fn read_http(text: &str) -> Option<Timestamp> {
     let offset = i64::from(number(&bytes[22..24])? * 3600 + number(&bytes[24..26])? * 60);
     let offset = if bytes[21] == b'-' { -offset } else { offset };
     let utc = TimeZone::UTC.to_timestamp(date).ok()?.as_second();
-    Some(Timestamp::from_nanos((utc - offset).checked_mul(1_000_000_000)?))
+    Some(Timestamp::from_nanos(
+        (utc - offset).checked_mul(1_000_000_000)?,
+    ))
 }
 
 /// `Nov 23 10:00:00` in the year that brings it nearest to `arrived`.
 pub fn read_syslog(text: &str, arrived: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     let bytes = text.as_bytes();
-    if bytes.len() != 15 || bytes[3] != b' ' || bytes[6] != b' ' || bytes[9] != b':' || bytes[12] != b':' {
+    if bytes.len() != 15
+        || bytes[3] != b' '
+        || bytes[6] != b' '
+        || bytes[9] != b':'
+        || bytes[12] != b':'
+    {
         return None;
     }
     let day = match bytes[4] {
@@ -96,7 +108,9 @@ pub fn read_syslog(text: &str, arrived: Timestamp, zone: &TimeZone) -> Option<Ti
             0,
         );
         let instant = zone.to_timestamp(date.ok()?).ok()?;
-        i64::try_from(instant.as_nanosecond()).ok().map(Timestamp::from_nanos)
+        i64::try_from(instant.as_nanosecond())
+            .ok()
+            .map(Timestamp::from_nanos)
     });
     candidates.min_by_key(|time| time.nanos().abs_diff(arrived.nanos()))
 }
@@ -123,8 +137,14 @@ mod tests {
             ("1795428000.25", Some("2026-11-23T10:00:00.250Z")),
             ("1795428000123", Some("2026-11-23T10:00:00.123Z")),
             ("1795428000123456", Some("2026-11-23T10:00:00.123456Z")),
-            ("1795428000123456789", Some("2026-11-23T10:00:00.123456789Z")),
-            ("2026-11-23T10:00:00+01:00", Some("2026-11-23T09:00:00.000Z")),
+            (
+                "1795428000123456789",
+                Some("2026-11-23T10:00:00.123456789Z"),
+            ),
+            (
+                "2026-11-23T10:00:00+01:00",
+                Some("2026-11-23T09:00:00.000Z"),
+            ),
             ("12", None),
             ("-1795428000", None),
             ("soon", None),
@@ -133,7 +153,12 @@ mod tests {
             let read = read(text).map(Timestamp::to_rfc3339);
             assert_eq!(read.as_deref(), expected, "{text}");
         }
-        assert_eq!(read_http("23/Nov/2026:10:00:00 -0530").unwrap().to_rfc3339(), "2026-11-23T15:30:00.000Z");
+        assert_eq!(
+            read_http("23/Nov/2026:10:00:00 -0530")
+                .unwrap()
+                .to_rfc3339(),
+            "2026-11-23T15:30:00.000Z"
+        );
         assert_eq!(read_http("23/Nov/2026:10:00:61 +0000"), None);
         assert_eq!(read_http("é3/Nov/2026:10:00:00 +000"), None);
     }
@@ -148,6 +173,9 @@ mod tests {
             let read = read_syslog(text, arrived, &TimeZone::UTC).unwrap();
             assert_eq!(read.to_rfc3339(), expected);
         }
-        assert_eq!(read_syslog("Foo 31 23:59:59", arrived, &TimeZone::UTC), None);
+        assert_eq!(
+            read_syslog("Foo 31 23:59:59", arrived, &TimeZone::UTC),
+            None
+        );
     }
 }

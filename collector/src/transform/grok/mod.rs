@@ -15,8 +15,8 @@ use super::{Transform, TransformError, Verdict, message_field, text_of, typed};
 mod expand;
 mod patterns;
 
-pub use expand::ExpandError;
 use expand::Capture;
+pub use expand::ExpandError;
 
 /// A compiled pattern may take this much memory; `%{COMBINEDAPACHELOG}` takes a tenth of it.
 const COMPILED_BYTES_MAX: usize = 16 << 20;

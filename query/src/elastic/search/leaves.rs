@@ -14,12 +14,7 @@ pub(super) fn visit_leaves(source: &[u8], visit: &mut dyn FnMut(&str, &str)) {
     }
 }
 
-fn object(
-    document: &Document,
-    path: &mut String,
-    depth: usize,
-    visit: &mut dyn FnMut(&str, &str),
-) {
+fn object(document: &Document, path: &mut String, depth: usize, visit: &mut dyn FnMut(&str, &str)) {
     for (name, field) in document.fields() {
         let length = path.len();
         if length > 0 {
