@@ -393,6 +393,36 @@ fn a_day_that_is_over_becomes_one_segment_and_takes_late_events() {
     assert_eq!(found(&snapshot, &words), sent);
 }
 
+#[test]
+fn a_piece_that_lies_where_a_long_run_is_cut_into_words_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    // Words end after 255 characters.
+    let token = |number: usize| format!("{}needle{number:04}{}", "x".repeat(250), "y".repeat(40));
+    let different: Vec<String> = (0..40)
+        .map(|number| format!(r#"{{"token":"{}"}}"#, token(number)))
+        .collect();
+    let alike = format!(r#"{{"same":"{}"}}"#, token(7));
+    for document in &different {
+        store.add_documents(&[document, &alike]);
+    }
+    let snapshot = store.snapshot();
+    let pattern = |field, text: &str| {
+        let leaf = Leaf::ValuePattern(field, Pattern::Wildcard(text.into()));
+        found(&snapshot, &leaf).len()
+    };
+    assert_eq!(pattern(Field::Any, "*needle0007*"), 41);
+    assert_eq!(
+        pattern(Field::Named("token.keyword".into()), "*eedle0003*"),
+        1
+    );
+    assert_eq!(
+        pattern(Field::Named("same.keyword".into()), "*xneedle0*"),
+        40
+    );
+    assert_eq!(pattern(Field::Any, "*needles*"), 0);
+}
+
 /// A store whose days are sealed at once.
 fn sealing(dir: &std::path::Path, exact: &[&str]) -> Store {
     let settings = Settings {

@@ -35,6 +35,11 @@ pub fn is_word(word: &str, wanted: &str) -> bool {
     }
 }
 
+/// Whether a word is so long that it may be one piece of a longer run.
+pub fn is_cut(word: &str) -> bool {
+    word.len() >= WORD_CHARS_MAX && word.chars().count() >= WORD_CHARS_MAX
+}
+
 /// Calls `visit` with each word of a text, lower-cased; `room` is overwritten.
 pub fn for_each_word(text: &str, room: &mut String, mut visit: impl FnMut(&str)) {
     let mut words = words(text);

@@ -3,6 +3,7 @@
 //! One bit for each three letters `a` to `z`, several sharing one. What has other characters is not told. A frame
 //! without letters has no bits at all. The pieces of a block are, for each frame, one byte (0: none, 1: a map), then the maps.
 
+use super::super::words::is_cut;
 use super::BlockError;
 
 /// 512 bytes a frame, less than half a percent of it compressed; prose and paths set a third to a half of the bits.
@@ -22,6 +23,11 @@ impl Default for Pieces {
 impl Pieces {
     /// Adds those of a word, which is lower-cased.
     pub fn add(&mut self, word: &str) {
+        // A word as long as that may go on in the next one, and so may a piece of it.
+        if is_cut(word) {
+            self.add_all();
+            return;
+        }
         for_each(word, |bit| self.0[bit / 64] |= 1 << (bit % 64));
     }
 
@@ -128,7 +134,7 @@ mod tests {
         assert_eq!(with("ti", &bytes), [0, 1, 2]);
         assert_eq!(with("4711", &bytes), [0, 1, 2]);
         assert_eq!(with("größe", &bytes), [0, 1, 2]);
-        frames[1].add_all();
+        frames[1].add(&"long".repeat(64));
         bytes.clear();
         write(&frames, &mut bytes);
         assert_eq!(with("timeout", &bytes), [0, 1]);

@@ -8,6 +8,7 @@ use crate::logs::blocks::spelling::{BEYOND_ASCII, ESCAPED, Letters, letters_of};
 use crate::logs::blocks::texts::{TextKind, Texts};
 use crate::logs::blocks::{BlockError, BlocksFile, beginning_key, beginning_of};
 use crate::logs::bloom;
+use crate::logs::words::is_cut;
 
 /// Some of the texts of a segment.
 #[derive(Default)]
@@ -101,7 +102,9 @@ impl Sought {
             }
             Need::Part(part) => {
                 let add = |text| sought.add_text(text, texts);
-                texts.with_word_like("", |word| word.contains(&**part), add);
+                // A piece may lie across the place where a long run was cut.
+                let may_have = |word: &str| word.contains(&**part) || is_cut(word);
+                texts.with_word_like("", may_have, add);
             }
         }
         sought
