@@ -423,6 +423,30 @@ fn a_piece_that_lies_where_a_long_run_is_cut_into_words_is_found() {
     assert_eq!(pattern(Field::Any, "*needles*"), 0);
 }
 
+#[test]
+fn a_beginning_is_found_where_words_have_nearly_all_beginnings() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    // Every three hexadecimal digits once, in some order, and more behind them.
+    let id = |number: u32| format!("{:03x}{number:05x}", number * 1_557 % 4_096);
+    let documents: Vec<String> = (0..4_096)
+        .map(|number| format!(r#"{{"id":"{}"}}"#, id(number)))
+        .collect();
+    store.add_documents(&documents.iter().map(String::as_str).collect::<Vec<_>>());
+    let snapshot = store.snapshot();
+    for beginning in ["abc", "00", "fff0", "7d1"] {
+        let expected = (0..4_096).filter(|number| id(*number).starts_with(beginning));
+        for field in [Field::Any, Field::Named("id".into())] {
+            let leaf = Leaf::WordPattern(field, Pattern::Prefix(beginning.into()));
+            assert_eq!(
+                found(&snapshot, &leaf).len(),
+                expected.clone().count(),
+                "{beginning}"
+            );
+        }
+    }
+}
+
 /// A store whose days are sealed at once.
 fn sealing(dir: &std::path::Path, exact: &[&str]) -> Store {
     let settings = Settings {

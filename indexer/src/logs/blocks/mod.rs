@@ -83,6 +83,13 @@ pub fn beginning_key(beginning: &str) -> u64 {
     super::bloom::hash(beginning.as_bytes()) ^ 0x5851_F42D_4C95_7F2D
 }
 
+/// A frame with more different beginnings than these, of hexadecimal ids for instance, has nearly any: it is found under
+/// [`ANY_BEGINNING`] alone.
+const BEGINNINGS_MAX: usize = 1024;
+
+/// Stands for all beginnings; no word begins with nothing else.
+pub const ANY_BEGINNING: &str = "";
+
 /// Where the first [`BEGINNING_CHARS`] characters of a word end; `None` when it has fewer.
 pub fn beginning_of(word: &str) -> Option<&str> {
     let (last, c) = word.char_indices().nth(BEGINNING_CHARS - 1)?;

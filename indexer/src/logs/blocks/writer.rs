@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::bloom;
 use super::super::flatten::{LeafValue, flatten};
@@ -24,8 +24,8 @@ use super::template;
 use super::texts::{TextKind, TextsBuilder};
 use super::word_table;
 use super::{
-    BARE, BlockError, FORM_ONE, FORM_PACKED, ID, MARK_MAX, TEMPLATE, TIME_FIRST, WHOLE,
-    beginning_key, beginning_of,
+    ANY_BEGINNING, BARE, BEGINNINGS_MAX, BlockError, FORM_ONE, FORM_PACKED, ID, MARK_MAX, TEMPLATE,
+    TIME_FIRST, WHOLE, beginning_key, beginning_of,
 };
 
 /// A block is full with so many documents. Of 32 k, 64 k and 128 k, measured on logs of 17 services, 64 k took 5 % less room
@@ -700,10 +700,12 @@ impl<W: Write> BlocksWriter<W> {
             let mut keys = Keys {
                 room: &mut frames.room,
                 keys: &mut frames.new_keys,
+                beginnings: &mut frames.new_beginnings,
                 pieces: &mut frames.new_pieces,
                 letters: 0,
             };
             keys.keys.clear();
+            keys.beginnings.clear();
             keys.pieces.clear();
             forms[slot] = match plan.is_packed {
                 true => {
@@ -865,6 +867,7 @@ fn write_packed(group: &Group, ones: &[Option<u32>], plain: &mut Vec<u8>, keys: 
 struct Keys<'f> {
     room: &'f mut String,
     keys: &'f mut Vec<u64>,
+    beginnings: &'f mut Vec<u64>,
     pieces: &'f mut Pieces,
     letters: Letters,
 }
@@ -905,11 +908,12 @@ impl Keys<'_> {
     fn add_text(&mut self, text: &str) {
         self.letters |= letters_of(text);
         let (keys, pieces) = (&mut *self.keys, &mut *self.pieces);
+        let beginnings = &mut *self.beginnings;
         for_each_word(text, self.room, |word| {
             pieces.add(word);
             keys.push(bloom::hash(word.as_bytes()));
             if let Some(beginning) = beginning_of(word) {
-                keys.push(beginning_key(beginning));
+                beginnings.push(beginning_key(beginning));
             }
         });
     }
@@ -941,8 +945,11 @@ struct Frames {
     /// The hash of each word and which frame it is in; a few of them twice.
     words: Vec<(u64, u32)>,
     seen: SeenKeys,
+    /// Different beginnings of words in the open frame, until there are too many.
+    beginnings: FxHashSet<u64>,
     /// Those of the slot that is being placed.
     new_keys: Vec<u64>,
+    new_beginnings: Vec<u64>,
     new_pieces: Pieces,
     /// Of each frame, the open one included.
     pieces: Vec<Pieces>,
@@ -962,6 +969,11 @@ impl Frames {
         let new_keys = self.new_keys.iter().copied();
         let new_keys = new_keys.filter(|key| seen.is_new(*key));
         self.words.extend(new_keys.map(|key| (key, frame as u32)));
+        for beginning in &self.new_beginnings {
+            if self.beginnings.len() <= BEGINNINGS_MAX && seen.is_new(*beginning) {
+                self.beginnings.insert(*beginning);
+            }
+        }
         if self.pieces.len() == frame {
             self.pieces.push(Pieces::default());
         }
@@ -976,6 +988,15 @@ impl Frames {
             len: frame.len() as u64,
             plain_len: self.plain.len() as u64,
         });
+        let number = self.places.len() as u32 - 1;
+        match self.beginnings.len() > BEGINNINGS_MAX {
+            true => self.words.push((beginning_key(ANY_BEGINNING), number)),
+            false => {
+                let beginnings = self.beginnings.iter();
+                self.words.extend(beginnings.map(|key| (*key, number)));
+            }
+        }
+        self.beginnings.clear();
         self.plain.clear();
         self.seen.0.fill(0);
         Ok(frame)

@@ -6,7 +6,7 @@ use super::scan::Need;
 use crate::logs::blocks::pieces::frames_with;
 use crate::logs::blocks::spelling::{BEYOND_ASCII, ESCAPED, Letters, letters_of};
 use crate::logs::blocks::texts::{TextKind, Texts};
-use crate::logs::blocks::{BlockError, BlocksFile, beginning_key, beginning_of};
+use crate::logs::blocks::{ANY_BEGINNING, BlockError, BlocksFile, beginning_key, beginning_of};
 use crate::logs::bloom;
 use crate::logs::words::is_cut;
 
@@ -139,7 +139,13 @@ impl Sought {
         let count = frames.len();
         let pieces = file.pieces(block)?;
         match (self.key, file.words(block)?, pieces) {
-            (Some(key), Some(words), _) => words.frames_with(key, |frame| frames[frame] |= bit),
+            (Some(key), Some(words), _) => {
+                if let Need::Beginning(_) = self.need {
+                    let any = beginning_key(ANY_BEGINNING);
+                    words.frames_with(any, |frame| frames[frame] |= bit)?;
+                }
+                words.frames_with(key, |frame| frames[frame] |= bit)
+            }
             (None, _, Some(pieces)) => {
                 let part = self.need.text();
                 frames_with(part, pieces, count, |frame| frames[frame] |= bit)
