@@ -140,9 +140,13 @@ impl Sought {
         let pieces = file.pieces(block)?;
         match (self.key, file.words(block)?, pieces) {
             (Some(key), Some(words), _) => {
-                if let Need::Beginning(_) = self.need {
-                    let any = beginning_key(ANY_BEGINNING);
-                    words.frames_with(any, |frame| frames[frame] |= bit)?;
+                if let (Need::Beginning(beginning), Some(pieces)) = (&self.need, pieces) {
+                    // Where beginnings tell nothing, the letters in them may.
+                    let mut has_pieces = vec![false; count];
+                    frames_with(beginning, pieces, count, |frame| has_pieces[frame] = true)?;
+                    words.frames_with(beginning_key(ANY_BEGINNING), |frame| {
+                        frames[frame] |= bit * u32::from(has_pieces[frame]);
+                    })?;
                 }
                 words.frames_with(key, |frame| frames[frame] |= bit)
             }
