@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The data directory that a daybook of a format left behind, with `expected.json`: `v1` or `v2`.
+/// The data directory that a daybook of a format left behind, with `expected.json`: `v1`, `v2`, `v3`.
 pub fn left_by(format: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/formats")

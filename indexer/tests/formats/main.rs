@@ -72,6 +72,11 @@ fn everything_in_shards_of_format_2_is_found() {
     everything_is_found("v2");
 }
 
+#[test]
+fn everything_in_shards_of_format_3_is_found() {
+    everything_is_found("v3");
+}
+
 fn formats(data_dir: &Path) -> [String; 2] {
     DAYS.map(|day| std::fs::read_to_string(folder(data_dir, day).join("format")).unwrap())
 }
@@ -188,7 +193,7 @@ fn are_written_to(format: &str) -> tempfile::TempDir {
 
 #[test]
 fn a_check_verifies_older_shards_and_changes_nothing() {
-    for format in ["v1", "v2"] {
+    for format in ["v1", "v2", "v3"] {
         check_changes_nothing(format);
     }
 }
