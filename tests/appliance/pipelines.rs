@@ -24,7 +24,10 @@ async fn until_found(daybook: &Daybook, target: &str, count: u64) {
 
 async fn hits(daybook: &Daybook, target: &str) -> Vec<Value> {
     let answer = daybook.search(target, r#"{"size":100}"#).await.json();
-    answer["hits"]["hits"].as_array().cloned().unwrap_or_default()
+    answer["hits"]["hits"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
 }
 
 async fn sources(daybook: &Daybook, target: &str) -> Vec<Value> {
@@ -60,7 +63,8 @@ async fn dead_letters_come_back_once_through_the_corrected_pipeline() {
         (output.status.code(), stdout(&output), stderr(&output))
     };
     let (code, said, _) = replay(&["--dry-run"]);
-    let expected = "would be: 2 stored, 0 had been stored before, 0 dropped by their pipeline, 1 left\n";
+    let expected =
+        "would be: 2 stored, 0 had been stored before, 0 dropped by their pipeline, 1 left\n";
     assert_eq!((code, said.as_str()), (Some(1), expected));
 
     // A replay that was killed between storing an event and removing its letter has left both.
@@ -70,7 +74,8 @@ async fn dead_letters_come_back_once_through_the_corrected_pipeline() {
         .find(|hit| hit["_source"]["message"] == "failed 2")
         .unwrap();
     let action = json!({ "create": { "_index": "shop", "_id": format!("replayed-{}", letter["_id"].as_str().unwrap()) } });
-    let event = json!({ "@timestamp": letter["_source"]["@timestamp"], "message": "failed 2", "order": 2 });
+    let event =
+        json!({ "@timestamp": letter["_source"]["@timestamp"], "message": "failed 2", "order": 2 });
     let body = format!("{action}\n{event}\n");
     let reply = daybook.post("/_bulk", "application/x-ndjson", body).await;
     assert_eq!(reply.json()["errors"], json!(false), "{}", reply.text);

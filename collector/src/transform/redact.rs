@@ -444,8 +444,8 @@ fn addresses(regex: &Regex, text: &str) -> Vec<Range<usize>> {
         };
         let end = found.start() + text.len();
         let before = found.start().checked_sub(1).and_then(|at| bytes.get(at));
-        let goes_on = bytes.get(end) == Some(&b'.')
-            && bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
+        let goes_on =
+            bytes.get(end) == Some(&b'.') && bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
         let is_part =
             is_word(before) || before == Some(&b'.') || is_word(bytes.get(end)) || goes_on;
         if !is_part && text != "::" && text.parse::<IpAddr>().is_ok() {
