@@ -465,7 +465,86 @@ mod tests {
         }
     }
 
+    /// A document as plainly as it can be: a list of names and values.
+    #[derive(Debug, Default)]
+    struct Model(Vec<(String, String)>);
+
+    impl Model {
+        fn set(&mut self, name: &str, value: &str) {
+            match self.0.iter_mut().rev().find(|(known, _)| known == name) {
+                Some((_, old)) => *old = value.to_owned(),
+                None => self.0.push((name.to_owned(), value.to_owned())),
+            }
+        }
+
+        fn rename(&mut self, from: &str, to: &str) {
+            let Some(at) = self.0.iter().rposition(|(name, _)| name == from) else {
+                return;
+            };
+            if from == to {
+                return;
+            }
+            self.0[at].0 = "\u{0}".to_owned();
+            self.0.retain(|(name, _)| name != from && name != to);
+            for (name, _) in &mut self.0 {
+                if name == "\u{0}" {
+                    *name = to.to_owned();
+                }
+            }
+        }
+
+        fn merge(&mut self, other: &Model, overwrite: bool) {
+            let own = self.0.len();
+            for (name, value) in &other.0 {
+                match self.0[..own].iter().rposition(|(known, _)| known == name) {
+                    Some(at) if overwrite => self.0[at].1 = value.clone(),
+                    Some(_) => {}
+                    None => self.0.push((name.clone(), value.clone())),
+                }
+            }
+        }
+    }
+
     proptest! {
+        /// Whatever is done to a document, it holds what a list of names and values would.
+        #[test]
+        fn a_document_is_a_list_of_names_and_values(
+            steps in proptest::collection::vec((0..6u8, "[a-d]", "[a-d]", 0..100u32), 0..40),
+        ) {
+            let (mut document, mut model) = (Document::new(), Model::default());
+            for (step, first, second, number) in steps {
+                let value = number.to_string();
+                match step {
+                    0 | 1 => {
+                        document.set_value(&first, &number);
+                        model.set(&first, &value);
+                    }
+                    2 => {
+                        document.remove(&first);
+                        model.0.retain(|(name, _)| *name != first);
+                    }
+                    3 => {
+                        document.rename(&first, &second);
+                        model.rename(&first, &second);
+                    }
+                    _ => {
+                        let text = format!("{{\"{first}\":{value},\"{second}\":-1}}");
+                        let other = Document::parse(text.as_bytes()).unwrap();
+                        let pairs = [(first.clone(), value.clone()), (second.clone(), "-1".to_owned())];
+                        document.merge(&other, step == 4);
+                        model.merge(&Model(pairs.to_vec()), step == 4);
+                    }
+                }
+                let fields: Vec<(String, String)> = document
+                    .fields()
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect();
+                prop_assert_eq!(&fields, &model.0);
+                let last = model.0.iter().rev().find(|(name, _)| *name == first);
+                prop_assert_eq!(document.get(&first), last.map(|(_, value)| value.as_str()));
+            }
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Document::parse(&bytes);

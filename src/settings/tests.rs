@@ -234,7 +234,7 @@ fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
         ),
         (
             "pipelines: { a: { on_error: panic } }",
-            "`keep` or `dead_letter`",
+            "known are keep, dead_letter",
         ),
     ] {
         let told = mistakes(&format!("{text}\n"));

@@ -139,10 +139,7 @@ impl Redact {
                 Preset::Email => ("email", expressions(EMAIL, Some(b'@'))?),
                 Preset::BearerToken => ("bearer_token", expressions(BEARER, None)?),
                 Preset::ApiKey => ("api_key", expressions(API_KEY, None)?),
-                Preset::IpAddress => {
-                    let regex = Regex::new(ADDRESS).map_err(|error| error.to_string())?;
-                    ("ip_address", Search::Addresses(regex))
-                }
+                Preset::IpAddress => ("ip_address", address_search()?),
             };
             rules.push(Rule {
                 search,
@@ -273,6 +270,11 @@ fn expressions(patterns: &[&str], sign: Option<u8>) -> Result<Search, String> {
         any: RegexSet::new(patterns).map_err(|error| error.to_string())?,
         sign,
     })
+}
+
+fn address_search() -> Result<Search, String> {
+    let regex = Regex::new(ADDRESS).map_err(|error| error.to_string())?;
+    Ok(Search::Addresses(regex))
 }
 
 /// Sorted, and what overlaps made one.
@@ -442,12 +444,11 @@ fn addresses(regex: &Regex, text: &str) -> Vec<Range<usize>> {
         };
         let end = found.start() + text.len();
         let before = found.start().checked_sub(1).and_then(|at| bytes.get(at));
-        let stands_alone = !is_word(before)
-            && before != Some(&b'.')
-            && !is_word(bytes.get(end))
-            && !(bytes.get(end) == Some(&b'.')
-                && bytes.get(end + 1).is_some_and(u8::is_ascii_digit));
-        if stands_alone && text != "::" && text.parse::<IpAddr>().is_ok() {
+        let goes_on =
+            bytes.get(end) == Some(&b'.') && bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
+        let is_part =
+            is_word(before) || before == Some(&b'.') || is_word(bytes.get(end)) || goes_on;
+        if !is_part && text != "::" && text.parse::<IpAddr>().is_ok() {
             places.push(found.start()..end);
         }
     }

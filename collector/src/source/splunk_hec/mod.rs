@@ -76,7 +76,7 @@ struct Reply {
     status: StatusCode,
     text: &'static str,
     code: u8,
-    more: Option<(&'static str, Value)>,
+    more: Option<(&'static str, u64)>,
     retry_after_seconds: Option<u64>,
 }
 
@@ -187,7 +187,7 @@ impl SplunkHec {
         // As Splunk does: the events that are right are kept, and the sender hears of the first that is not.
         if let Some(problem) = problem {
             let reply = Reply::new(StatusCode::BAD_REQUEST, problem.text, problem.code);
-            return Err(reply.with("invalid-event-number", json!(problem.number)));
+            return Err(reply.with("invalid-event-number", problem.number));
         }
         if gathered.first_problem.is_some()
             || outcomes
@@ -205,7 +205,7 @@ impl SplunkHec {
         Ok(match channel {
             Some(channel) => {
                 let id = self.acks.next(&channel);
-                reply.with("ackId", json!(id)).into_response()
+                reply.with("ackId", id).into_response()
             }
             None => reply.into_response(),
         })
@@ -375,7 +375,7 @@ impl Reply {
         }
     }
 
-    fn with(mut self, name: &'static str, value: Value) -> Reply {
+    fn with(mut self, name: &'static str, value: u64) -> Reply {
         self.more = Some((name, value));
         self
     }
@@ -383,7 +383,7 @@ impl Reply {
     fn into_response(self) -> Response {
         let mut body = json!({ "text": self.text, "code": self.code });
         if let Some((name, value)) = self.more {
-            body[name] = value;
+            body[name] = json!(value);
         }
         let response = (self.status, axum::Json(body)).into_response();
         match self.retry_after_seconds {
