@@ -1,8 +1,11 @@
 //! The whole appliance over HTTP: a corpus through `_bulk` with fsync before each OK, then the log explorer's queries.
 //!
 //! `DAYBOOK_CORPUS=corpus.ndjson cargo bench --bench end_to_end`; without the variable it makes a small corpus itself, so
-//! that it always runs. Prints a table; asserts nothing. CPU and memory are those of the server's process, read from
+//! that it always runs; `random-words` and `random-ids` stand for the worst. Prints a table; asserts nothing. CPU and memory are those of the server's process, read from
 //! `/proc`; the client's own CPU competes with it for the cores.
+//!
+//! `DAYBOOK_BENCH_DIR` keeps the data directory, or searches one that was kept; with `DAYBOOK_BENCH_CORE` the server that
+//! is searched has that core alone.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -12,6 +15,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+#[path = "../indexer/benches/adversarial/mod.rs"]
+mod adversarial;
 
 /// Documents are sent in requests of about this size, the size most shippers use.
 const REQUEST_BYTES: usize = 1024 * 1024;
@@ -34,6 +40,13 @@ struct Server {
 
 #[tokio::main]
 async fn main() {
+    let kept = std::env::var_os("DAYBOOK_BENCH_DIR").map(PathBuf::from);
+    if let Some(dir) = kept.as_deref().filter(|dir| dir.exists()) {
+        let server = Server::start(dir).await;
+        server.queries().await;
+        server.stop();
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
     println!("idle RSS {:.1} MB", server.rss_megabytes("VmRSS"));
@@ -52,6 +65,11 @@ async fn main() {
         logs / raw
     );
     let server = Server::start(dir.path()).await;
+    if let Some(kept) = kept {
+        server.stop();
+        std::fs::rename(dir.keep(), kept).unwrap();
+        return;
+    }
     server.freshness(sustained / 2.0).await;
     server.stop();
 }
@@ -65,7 +83,16 @@ impl Server {
             dir.display()
         );
         std::fs::write(&settings, text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_daybook"))
+        let binary = env!("CARGO_BIN_EXE_daybook");
+        let mut command = match std::env::var("DAYBOOK_BENCH_CORE") {
+            Ok(core) => {
+                let mut pinned = Command::new("taskset");
+                pinned.args(["--cpu-list", &core, binary]);
+                pinned
+            }
+            Err(_) => Command::new(binary),
+        };
+        let child = command
             .args(["serve", "--config"])
             .arg(&settings)
             .stdout(Stdio::null())
@@ -366,13 +393,16 @@ async fn send_bulk(client: &reqwest::Client, url: &str, body: Vec<u8>) -> Durati
 
 /// Cuts the corpus into `_bulk` requests. Answers how many documents and bytes of them there were.
 fn read_requests(queue: &tokio::sync::mpsc::Sender<(usize, Vec<u8>)>) -> (u64, u64) {
-    let lines: Box<dyn Iterator<Item = Vec<u8>>> = match std::env::var("DAYBOOK_CORPUS") {
-        Ok(path) => Box::new(
+    let corpus = std::env::var("DAYBOOK_CORPUS").ok();
+    let adversarial = corpus.as_deref().and_then(adversarial::lines);
+    let lines: Box<dyn Iterator<Item = Vec<u8>>> = match (adversarial, corpus) {
+        (Some(lines), _) => Box::new(lines),
+        (None, Some(path)) => Box::new(
             BufReader::with_capacity(1 << 20, std::fs::File::open(path).unwrap())
                 .split(b'\n')
                 .map(Result::unwrap),
         ),
-        Err(_) => Box::new((0..20_000).map(generated_line)),
+        (None, None) => Box::new((0..20_000).map(generated_line)),
     };
     let (mut events, mut bytes, mut in_request) = (0, 0, 0);
     let mut body = Vec::with_capacity(REQUEST_BYTES + 4096);

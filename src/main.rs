@@ -21,6 +21,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The system's allocator gives each of our threads an arena, and keeps in them what was needed once: after a day of full
+/// ingest some 900 MB. This one has few arenas and gives back (`.cargo/config.toml`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     command::Cli::parse().run()
 }

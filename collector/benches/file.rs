@@ -1,4 +1,4 @@
-//! How fast files become durable batches, without a journal behind: plain lines, and through grok.
+//! How fast files become durable batches, without a journal behind: plain lines, and through detection and grok.
 //!
 //! Fixed text of access-log lines of about 190 bytes, read from the page cache.
 
@@ -97,7 +97,12 @@ fn file_source(criterion: &mut Criterion) {
     group
         .measurement_time(Duration::from_secs(3))
         .warm_up_time(Duration::from_millis(500));
-    for (name, pipeline) in [("plain", None), ("grok", Some(grok))] {
+    let detect = Arc::new(Pipeline::automatic());
+    for (name, pipeline) in [
+        ("plain", None),
+        ("detect", Some(detect)),
+        ("grok", Some(grok)),
+    ] {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|times| {
                 (0..times)

@@ -53,6 +53,24 @@ pub fn of_severity_number(number: i32) -> Option<&'static str> {
     }
 }
 
+/// The level of a number as pino and bunyan write it: 10 is `trace`, 60 is `fatal`.
+pub fn numbered(text: &str) -> Option<&'static str> {
+    Some(match text {
+        "10" => "trace",
+        "20" => "debug",
+        "30" => "info",
+        "40" => "warn",
+        "50" => "error",
+        "60" => "fatal",
+        _ => return None,
+    })
+}
+
+/// Whether loggers keep the level under this key of JSON or logfmt.
+pub fn is_key(name: &str) -> bool {
+    KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))
+}
+
 /// Finds the level in a line: under a level key of JSON or logfmt, else the first word that names one.
 pub fn detect(line: &str) -> Option<&'static str> {
     let mut end = line.len().min(SEARCHED_BYTES);
@@ -60,23 +78,39 @@ pub fn detect(line: &str) -> Option<&'static str> {
         end -= 1;
     }
     let head = &line[..end];
-    after_key(head).or_else(|| {
-        head.split(|c: char| !c.is_ascii_alphabetic())
-            // One letter is a level only under a key.
-            .filter(|word| word.len() > 2)
-            .find_map(loud_name)
-    })
+    after_key(head).or_else(|| first_loud_word(head.as_bytes()))
+}
+
+/// One letter is a level only under a key, so only words of three and more letters are looked at.
+fn first_loud_word(head: &[u8]) -> Option<&'static str> {
+    let mut start = 0;
+    for at in 0..=head.len() {
+        let is_letter = head.get(at).is_some_and(u8::is_ascii_alphabetic);
+        if is_letter {
+            continue;
+        }
+        if at >= start + 3
+            && let Some(level) = loud_name(&head[start..at])
+        {
+            return Some(level);
+        }
+        start = at + 1;
+    }
+    None
 }
 
 /// Words that mean a level wherever they stand; `fine` and `notice` are plain English.
-fn loud_name(word: &str) -> Option<&'static str> {
-    match word.to_ascii_lowercase().as_str() {
-        "trace" => Some("trace"),
-        "debug" => Some("debug"),
-        "info" => Some("info"),
-        "warn" | "warning" => Some("warn"),
-        "error" | "err" => Some("error"),
-        "fatal" | "critical" | "panic" => Some("fatal"),
+fn loud_name(word: &[u8]) -> Option<&'static str> {
+    let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    match word[0].to_ascii_lowercase() {
+        b't' if is("trace") => Some("trace"),
+        b'd' if is("debug") => Some("debug"),
+        b'i' if is("info") => Some("info"),
+        b'w' if is("warn") || is("warning") => Some("warn"),
+        b'e' if is("error") || is("err") => Some("error"),
+        b'f' if is("fatal") => Some("fatal"),
+        b'c' if is("critical") => Some("fatal"),
+        b'p' if is("panic") => Some("fatal"),
         _ => None,
     }
 }

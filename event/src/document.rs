@@ -1,22 +1,36 @@
 //! A document on its way through a pipeline: ordered fields whose values stay as the sender spelled them.
+//!
+//! All names and values stand in one text, which only grows: setting a field allocates nothing of its own, and a
+//! document that is cleared and filled again allocates nothing at all.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The text of one valid JSON value, as it was sent: `0.470` stays `0.470`.
-pub type RawJson = Box<RawValue>;
+use crate::json_text;
+
+/// From this many fields on, names are looked up in a table when documents are merged.
+const TABLE_FROM: usize = 16;
 
 /// A JSON object as the list of its top-level fields, in order, duplicates kept, values not parsed.
 ///
 /// Steps of a pipeline read and change it; what no step touches comes out byte for byte as it came in.
 #[derive(Debug, Clone, Default)]
 pub struct Document {
-    fields: Vec<(String, RawJson)>,
+    text: String,
+    fields: Vec<Field>,
+}
+
+/// Where a field's name, unescaped, and the JSON text of its value stand.
+#[derive(Debug, Clone)]
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 /// The text is not one JSON object.
@@ -36,16 +50,24 @@ impl Document {
     /// The text is not valid JSON in UTF-8, is no object, or something follows it; with line and column.
     pub fn parse(json: &[u8]) -> Result<Document, DocumentError> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let document = deserializer.deserialize_map(FieldsVisitor)?;
+        let document = deserializer.deserialize_map(FieldsVisitor {
+            bytes: json.len().min(1 << 20),
+        })?;
         deserializer.end()?;
         Ok(document)
     }
 
-    /// The fields in order.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+    /// Removes all fields and keeps the memory for the next ones.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.fields.clear();
+    }
+
+    /// The fields in order: the name, and the JSON text of the value.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields
             .iter()
-            .map(|(name, value)| (name.as_str(), &**value))
+            .map(|field| (self.name(field), &self.text[field.value.clone()]))
     }
 
     /// Whether there are no fields.
@@ -53,114 +75,286 @@ impl Document {
         self.fields.is_empty()
     }
 
-    /// The last value under `path`: a field of just this name, else the nested one that dots lead to.
-    pub fn get(&self, path: &str) -> Option<Cow<'_, RawValue>> {
-        let own = self.fields.iter().rev().find(|(name, _)| name == path);
-        if let Some((_, value)) = own {
-            return Some(Cow::Borrowed(value));
+    /// The JSON text of the last value under `path`: a field of just this name, else the nested one that dots lead to.
+    pub fn get(&self, path: &str) -> Option<&str> {
+        if let Some(at) = self.position(path) {
+            return Some(&self.text[self.fields[at].value.clone()]);
         }
         let mut dots = path.match_indices('.');
         dots.find_map(|(at, _)| {
-            let parent = self
-                .fields
-                .iter()
-                .rev()
-                .find(|(name, _)| name == &path[..at])?;
-            let child = Document::parse(parent.1.get().as_bytes()).ok()?;
-            child
-                .get(&path[at + 1..])
-                .map(|value| Cow::Owned(value.into_owned()))
+            let parent = self.position(&path[..at])?;
+            nested(
+                &self.text[self.fields[parent].value.clone()],
+                &path[at + 1..],
+            )
         })
     }
 
-    /// The text under `path`, when its value is a string.
-    pub fn get_str(&self, path: &str) -> Option<String> {
-        let value = self.get(path)?;
-        serde_json::from_str::<String>(value.get()).ok()
+    /// The text under `path`, when its value is a string; copied only where it has escapes.
+    pub fn get_str(&self, path: &str) -> Option<Cow<'_, str>> {
+        json_text::unquoted(self.get(path)?)
     }
 
     /// Sets a top-level field: in place when it exists (the last of duplicates), else at the end.
-    pub fn set(&mut self, name: &str, value: RawJson) {
-        match self
-            .fields
-            .iter_mut()
-            .rev()
-            .find(|(known, _)| known == name)
-        {
-            Some((_, old)) => *old = value,
-            None => self.fields.push((name.to_owned(), value)),
-        }
+    pub fn set(&mut self, name: &str, value: &RawValue) {
+        self.set_json(name, value.get());
     }
 
     /// Sets a top-level field to a string.
     pub fn set_str(&mut self, name: &str, text: &str) {
-        self.set(name, raw(&text));
+        self.set_with(name, |out| json_text::push_quoted(out, text));
+    }
+
+    /// Sets a top-level field to the number that `text` spells, when that is how JSON spells numbers: `0.470` stays
+    /// `0.470`. Answers whether it is.
+    pub fn set_number(&mut self, name: &str, text: &str) -> bool {
+        let is_number = json_text::is_number(text);
+        if is_number {
+            self.set_json(name, text);
+        }
+        is_number
     }
 
     /// Sets a top-level field to anything serde can write as JSON without failing: numbers, booleans, strings.
     pub fn set_value<T: serde::Serialize>(&mut self, name: &str, value: &T) {
-        self.set(name, raw(value));
+        match serde_json::to_string(value) {
+            Ok(json) => self.set_json(name, &json),
+            Err(_) => self.set_json(name, "null"),
+        }
     }
 
     /// Adds the fields of `other` behind our own, its duplicates kept. Where both have a name, `overwrite` puts its
     /// value in our place, else ours stays and its value is gone. Linear in the number of fields.
-    pub fn merge(&mut self, other: Document, overwrite: bool) {
-        let own_names: HashMap<String, usize> = self
-            .fields
-            .iter()
-            .enumerate()
-            .map(|(at, (name, _))| (name.clone(), at))
-            .collect();
-        for (name, value) in other.fields {
-            match own_names.get(&name) {
-                Some(at) if overwrite => self.fields[*at].1 = value,
+    pub fn merge(&mut self, other: &Document, overwrite: bool) {
+        let own_count = self.fields.len();
+        let table: Option<HashMap<String, usize>> = (own_count >= TABLE_FROM).then(|| {
+            let names = self.fields.iter().enumerate();
+            names
+                .map(|(at, field)| (self.name(field).to_owned(), at))
+                .collect()
+        });
+        self.text.reserve(other.text.len());
+        for (name, value) in other.fields() {
+            let known = match &table {
+                Some(table) => table.get(name).copied(),
+                None => self.fields[..own_count]
+                    .iter()
+                    .rposition(|field| self.name(field) == name),
+            };
+            match known {
+                Some(at) if overwrite => self.fields[at].value = append(&mut self.text, value),
                 Some(_) => {}
-                None => self.fields.push((name, value)),
+                None => self.push(name, value),
             }
         }
     }
 
-    /// Removes every top-level field of this name; answers the last one's value.
-    pub fn remove(&mut self, name: &str) -> Option<RawJson> {
-        let mut removed = None;
-        let mut at = 0;
-        while at < self.fields.len() {
-            if self.fields[at].0 == name {
-                removed = Some(self.fields.remove(at).1);
-            } else {
-                at += 1;
+    /// Removes every top-level field of this name; answers whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.fields.len();
+        let text = &self.text;
+        self.fields
+            .retain(|field| &text[field.name.clone()] != name);
+        self.fields.len() < before
+    }
+
+    /// Removes what [`Document::get`] finds under `path`, also inside objects; answers whether there was something.
+    pub fn remove_path(&mut self, path: &str) -> bool {
+        if self.remove(path) {
+            return true;
+        }
+        for (at, _) in path.match_indices('.') {
+            let Some(parent) = self.position(&path[..at]) else {
+                continue;
+            };
+            let object = &self.text[self.fields[parent].value.clone()];
+            let Ok(mut object) = Document::parse(object.as_bytes()) else {
+                continue;
+            };
+            if object.remove_path(&path[at + 1..]) {
+                let start = self.text.len();
+                object.push_to(&mut self.text);
+                self.fields[parent].value = start..self.text.len();
+                return true;
             }
         }
-        removed
+        false
+    }
+
+    /// Gives the top-level field `from` the name `to`, in its place; a field that had this name is gone. Answers
+    /// whether there was one.
+    pub fn rename(&mut self, from: &str, to: &str) -> bool {
+        let Some(at) = self.position(from) else {
+            return false;
+        };
+        if from == to {
+            return true;
+        }
+        let value = self.fields[at].value.clone();
+        let mut kept = 0;
+        for position in 0..self.fields.len() {
+            let name = self.name(&self.fields[position]);
+            let stays = position == at || (name != to && name != from);
+            if stays {
+                self.fields.swap(kept, position);
+                kept += 1;
+            }
+        }
+        self.fields.truncate(kept);
+        let name = append(&mut self.text, to);
+        let renamed = self.fields.iter_mut().find(|field| field.value == value);
+        if let Some(field) = renamed {
+            field.name = name;
+        }
+        true
+    }
+
+    /// Appends the text of the object, without white space between the fields.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.reserve(self.text.len() + 4 * self.fields.len() + 2);
+        out.push(b'{');
+        for (at, (name, value)) in self.fields().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            json_text::write_quoted(out, name);
+            out.push(b':');
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.push(b'}');
     }
 
     /// The text of the object, without white space between the fields.
     pub fn to_bytes(&self) -> Bytes {
-        let value_bytes: usize = self
-            .fields
-            .iter()
-            .map(|(name, value)| name.len() + value.get().len() + 4)
-            .sum();
-        let mut out = Vec::with_capacity(value_bytes + 2);
-        out.push(b'{');
-        for (at, (name, value)) in self.fields.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            serde_json::to_writer(&mut out, name).expect("a string is written to memory");
-            out.push(b':');
-            out.extend_from_slice(value.get().as_bytes());
-        }
-        out.push(b'}');
+        let mut out = Vec::new();
+        self.write_to(&mut out);
         Bytes::from(out)
+    }
+
+    fn name(&self, field: &Field) -> &str {
+        &self.text[field.name.clone()]
+    }
+
+    /// The last field of this name.
+    fn position(&self, name: &str) -> Option<usize> {
+        self.fields
+            .iter()
+            .rposition(|field| self.name(field) == name)
+    }
+
+    /// `json` is valid.
+    fn set_json(&mut self, name: &str, json: &str) {
+        self.set_with(name, |out| out.push_str(json));
+    }
+
+    /// `write` writes the text of one valid JSON value.
+    fn set_with(&mut self, name: &str, write: impl FnOnce(&mut String)) {
+        let known = self.position(name);
+        let start = self.text.len();
+        write(&mut self.text);
+        let value = start..self.text.len();
+        match known {
+            Some(at) => self.fields[at].value = value,
+            None => {
+                let name = append(&mut self.text, name);
+                self.fields.push(Field { name, value });
+            }
+        }
+    }
+
+    fn push(&mut self, name: &str, json: &str) {
+        let name = append(&mut self.text, name);
+        let value = append(&mut self.text, json);
+        self.fields.push(Field { name, value });
+    }
+
+    fn push_to(&self, out: &mut String) {
+        out.push('{');
+        for (at, (name, value)) in self.fields().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            json_text::push_quoted(out, name);
+            out.push(':');
+            out.push_str(value);
+        }
+        out.push('}');
     }
 }
 
-fn raw<T: serde::Serialize>(value: &T) -> RawJson {
-    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+fn append(text: &mut String, piece: &str) -> Range<usize> {
+    let start = text.len();
+    text.push_str(piece);
+    start..text.len()
 }
 
-struct FieldsVisitor;
+/// The last value in an object's text that a path leads to.
+fn nested<'a>(json: &'a str, path: &str) -> Option<&'a str> {
+    if !json.starts_with('{') {
+        return None;
+    }
+    let found = |name: &str| -> Option<&'a str> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let value = deserializer.deserialize_map(Finder { name }).ok()?;
+        value.map(RawValue::get)
+    };
+    if let Some(value) = found(path) {
+        return Some(value);
+    }
+    let mut dots = path.match_indices('.');
+    dots.find_map(|(at, _)| nested(found(&path[..at])?, &path[at + 1..]))
+}
+
+/// Finds the last value of one name in an object.
+struct Finder<'n> {
+    name: &'n str,
+}
+
+impl<'de> Visitor<'de> for Finder<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_wanted) = map.next_key_seed(IsName(self.name))? {
+            match is_wanted {
+                true => found = Some(map.next_value()?),
+                false => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a key is this name.
+struct IsName<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for IsName<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsName<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(key == self.0)
+    }
+}
+
+struct FieldsVisitor {
+    bytes: usize,
+}
 
 impl<'de> Visitor<'de> for FieldsVisitor {
     type Value = Document;
@@ -170,11 +364,39 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = map.next_entry::<String, RawJson>()? {
-            fields.push(field);
+        let mut document = Document {
+            text: String::with_capacity(self.bytes),
+            fields: Vec::with_capacity(16),
+        };
+        while let Some(name) = map.next_key_seed(AppendName(&mut document.text))? {
+            let value: &RawValue = map.next_value()?;
+            let value = append(&mut document.text, value.get());
+            document.fields.push(Field { name, value });
         }
-        Ok(Document { fields })
+        Ok(document)
+    }
+}
+
+/// Appends a key to the text, without a copy in between.
+struct AppendName<'t>(&'t mut String);
+
+impl<'de> DeserializeSeed<'de> for AppendName<'_> {
+    type Value = Range<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for AppendName<'_> {
+    type Value = Range<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(append(self.0, key))
     }
 }
 
@@ -202,18 +424,38 @@ mod tests {
         assert_eq!(document.get_str("a.b.c").as_deref(), Some("deep"));
         assert_eq!(document.get_str("x.y").as_deref(), Some("flat"));
         assert_eq!(document.get_str("a.b"), None);
-        assert_eq!(document.get("a.b").unwrap().get(), r#"{"c":"deep"}"#);
+        assert_eq!(document.get("a.b").unwrap(), r#"{"c":"deep"}"#);
     }
 
     #[test]
     fn merging_overwrites_in_place_or_leaves_alone() {
         let other = || Document::parse(br#"{"b":2.50,"c":1,"c":2}"#).unwrap();
         let mut document = Document::parse(br#"{"a":0,"b":1,"z":9}"#).unwrap();
-        document.merge(other(), true);
+        document.merge(&other(), true);
         assert_eq!(document.to_bytes(), r#"{"a":0,"b":2.50,"z":9,"c":1,"c":2}"#);
         let mut document = Document::parse(br#"{"a":0,"b":1}"#).unwrap();
-        document.merge(other(), false);
+        document.merge(&other(), false);
         assert_eq!(document.to_bytes(), r#"{"a":0,"b":1,"c":1,"c":2}"#);
+    }
+
+    #[test]
+    fn fields_are_removed_and_renamed_wherever_they_are() {
+        let text = br#"{"a":{"b":{"c":1,"d":2}},"x.y":3,"to":4,"from":5}"#;
+        let mut document = Document::parse(text).unwrap();
+        assert!(document.remove_path("a.b.c"));
+        assert!(document.remove_path("x.y"));
+        assert!(!document.remove_path("a.q"));
+        assert!(document.rename("from", "to"));
+        assert!(!document.rename("from", "to"));
+        assert_eq!(document.to_bytes(), r#"{"a":{"b":{"d":2}},"to":5}"#);
+        document.clear();
+        document.set_str("n\u{e9}w", "\u{e9}\u{1}");
+        assert!(document.set_number("n", "-0.50e3"));
+        assert!(!document.set_number("n", "0x1"));
+        assert_eq!(
+            document.to_bytes(),
+            "{\"n\u{e9}w\":\"\u{e9}\\u0001\",\"n\":-0.50e3}"
+        );
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! A whole corpus through the indexer: megabytes a second, bytes on disk, latencies of the log explorer's queries.
 //!
 //! `DAYBOOK_CORPUS=corpus.ndjson cargo bench -p indexer --bench corpus`; without the variable it takes a small generated
-//! corpus, so that it always runs. Prints a table; asserts nothing. CPU is that of the whole process.
+//! corpus, so that it always runs; `adversarial/` has two names that stand for corpora. Prints a table; asserts nothing. CPU is that of the whole process.
 //!
 //! `DAYBOOK_BENCH_DIR` keeps the data directory, or searches one that was kept; `DAYBOOK_BENCH_QUERY` asks only
 //! questions whose name has this in it, `DAYBOOK_BENCH_TIMES` so often.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use indexer::{Catalog, Indexer, Settings, folder_bytes};
 use tantivy::query::{BooleanQuery, EnableScoring, Query};
 use tantivy::{DocSet, TERMINATED};
 
+mod adversarial;
+
 const BATCH_BYTES: usize = 1024 * 1024;
 
 fn main() {
@@ -31,9 +33,14 @@ fn main() {
     }
     let dir = tempfile::tempdir().unwrap();
     let corpus = std::env::var("DAYBOOK_CORPUS").ok();
-    let batches: Box<dyn Iterator<Item = (usize, Vec<Event>)>> = match &corpus {
-        Some(path) => Box::new(batches(Path::new(path))),
-        None => Box::new(generated()),
+    let adversarial = corpus.as_deref().and_then(adversarial::lines);
+    let batches: Box<dyn Iterator<Item = (usize, Vec<Event>)>> = match (adversarial, &corpus) {
+        (Some(lines), Some(name)) => {
+            tell_zstd(name);
+            Box::new(batches_of(lines))
+        }
+        (_, Some(path)) => Box::new(batches(Path::new(path))),
+        (_, None) => Box::new(generated()),
     };
     ingest(dir.path(), batches);
     query(dir.path());
@@ -214,6 +221,38 @@ fn batches(path: &Path) -> impl Iterator<Item = (usize, Vec<Event>)> + use<> {
         while text.len() < BATCH_BYTES && reader.read_until(b'\n', &mut text).unwrap() > 0 {}
         (!text.is_empty()).then(|| (text.len(), events(&Bytes::from(text))))
     })
+}
+
+fn batches_of(
+    mut lines: impl Iterator<Item = Vec<u8>>,
+) -> impl Iterator<Item = (usize, Vec<Event>)> {
+    std::iter::from_fn(move || {
+        let mut text = BytesMut::with_capacity(BATCH_BYTES + 4096);
+        while text.len() < BATCH_BYTES
+            && let Some(line) = lines.next()
+        {
+            text.extend_from_slice(&line);
+            text.extend_from_slice(b"\n");
+        }
+        (!text.is_empty()).then(|| (text.len(), events(&text.freeze())))
+    })
+}
+
+/// What zstd makes of the same lines, at the level that frames are compressed with.
+fn tell_zstd(name: &str) {
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+    let mut bytes = 0;
+    for line in adversarial::lines(name).into_iter().flatten() {
+        bytes += line.len() + 1;
+        encoder.write_all(&line).unwrap();
+        encoder.write_all(b"\n").unwrap();
+    }
+    let compressed = encoder.finish().unwrap().len();
+    println!(
+        "zstd -1 of the lines: {:.1} MB, {:.3} of raw",
+        compressed as f64 / 1e6,
+        compressed as f64 / bytes as f64
+    );
 }
 
 fn generated() -> impl Iterator<Item = (usize, Vec<Event>)> {

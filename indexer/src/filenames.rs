@@ -15,6 +15,8 @@ pub const LOGS: &str = "logs";
 
 /// The file that holds a shard's format version.
 pub const SHARD_FORMAT: &str = "format";
+/// The same while it is being written.
+pub const SHARD_FORMAT_BEGUN: &str = "format.begun";
 
 /// The catalog, below the data directory.
 pub const CATALOG: &str = "catalog.db";

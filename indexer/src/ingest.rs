@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Batch, Day, Ledger, Operation, Position, SourceCounts, Timestamp};
+use event::{Batch, Day, IndexName, Ledger, Operation, Position, SourceCounts, Timestamp};
 
 use crate::catalog::{Catalog, SavedLedger};
 use crate::logs::ShardId;
@@ -20,8 +20,9 @@ use crate::logs::directory::ShardDirectory;
 use crate::logs::event_id::EventIds;
 use crate::logs::log_index::{LogIndex, Slot};
 use crate::logs::shard::{Shard, WriterSettings, check_format, is_older};
+use crate::logs::untouched;
 use crate::persister::Persister;
-use crate::retention::{ShardSize, shard_bytes};
+use crate::retention::{ShardSize, fits, shard_bytes};
 use crate::{Error, filenames};
 
 /// How the indexer works.
@@ -45,6 +46,9 @@ pub struct Settings {
     pub persist_bytes: u64,
     /// How long after its end, and after its last event, a day is sealed.
     pub late_window: Duration,
+    /// Fields that get a column when a day is sealed, however many different texts they have: by index name or by name with
+    /// `*`; the longest pattern that fits decides.
+    pub exact: Vec<(String, Vec<String>)>,
 }
 
 /// Shards that are being written at the same time; each costs mapped files. Beyond that the one unused longest is
@@ -109,13 +113,22 @@ impl Settings {
             data_dir: data_dir.to_owned(),
             writer_threads: cores.clamp(1, 8),
             writer_memory_bytes: 128 * 1024 * 1024,
-            cache_bytes: 128 * 1024 * 1024,
+            cache_bytes: 192 * 1024 * 1024,
             writers_kept_max: 4,
             refresh_interval: Duration::from_millis(400),
             persist_interval: Duration::from_secs(30),
             persist_bytes: 256 * 1024 * 1024,
             late_window: Duration::from_secs(15 * 60),
+            exact: Vec::new(),
         }
+    }
+
+    /// The fields of an index that get a column however many different texts they have.
+    fn exact_of(&self, index: &IndexName) -> &[String] {
+        let fitting = self.exact.iter();
+        let fitting = fitting.filter(|(pattern, _)| fits(pattern, index.as_str()));
+        let longest = fitting.max_by_key(|(pattern, _)| pattern.len());
+        longest.map_or(&[], |(_, fields)| fields)
     }
 
     fn writer(&self) -> WriterSettings {
@@ -480,6 +493,10 @@ impl Indexer {
     pub fn close(mut self) -> Result<Position, Error> {
         let ids: Vec<ShardId> = self.shards.keys().cloned().collect();
         let mut outcome = Ok(());
+        // A day may take minutes to seal, and who stops us waits seconds.
+        for open in self.shards.values() {
+            open.shard.give_up_merges();
+        }
         for id in &ids {
             outcome = outcome.and(self.close_shard(id));
         }
@@ -709,7 +726,8 @@ impl Indexer {
         let Some(open) = self.shards.get_mut(&id) else {
             return Ok(());
         };
-        let begun = open.shard.begin_sealing();
+        let exact = self.settings.exact_of(&id.index);
+        let begun = open.shard.begin_sealing(exact.to_vec());
         match begun {
             Ok(()) => {
                 self.sealing.under_way = Some(id);
@@ -762,28 +780,53 @@ impl Indexer {
         Ok(())
     }
 
-    /// A day that ended long enough ago, got nothing for a while and has several segments.
-    fn next_to_seal(&self, now: Timestamp) -> Option<ShardId> {
+    /// Seals days that are over without waiting for late events, from the next tick on.
+    pub fn seal_at_once(&mut self) {
+        self.settings.late_window = Duration::ZERO;
+    }
+
+    /// A day that ended long enough ago, got nothing for a while, and has several segments or lacks a column.
+    fn next_to_seal(&mut self, now: Timestamp) -> Option<ShardId> {
         let late = i64::try_from(self.settings.late_window.as_nanos()).unwrap_or(i64::MAX);
         let is_over = |id: &ShardId| id.day.end().nanos().saturating_add(late) <= now.nanos();
         let is_quiet = |id: &ShardId| {
             let open = self.shards.get(id);
             open.is_none_or(|open| open.used_at.elapsed() >= self.settings.late_window)
         };
-        let has_several = |id: &ShardId| match self.shards.get(id) {
-            Some(open) => open.shard.segment_count().is_ok_and(|count| count > 1),
-            None => {
-                let folder = filenames::shard_folder(&self.settings.data_dir, id);
-                let has_several =
-                    ShardDirectory::segments_on_disk(&folder).is_ok_and(|count| count > 1);
-                // One that waits to be converted is no concern of sealing.
-                has_several && !is_older(&folder)
+        let shards = self.log_index.shard_ids().into_iter();
+        let due =
+            shards.filter(|id| !self.sealing.done.contains(id) && is_over(id) && is_quiet(id));
+        for id in due.collect::<Vec<_>>() {
+            if self.is_unsealed(&id) {
+                return Some(id);
             }
-        };
-        let mut shards = self.log_index.shard_ids().into_iter();
-        shards.find(|id| {
-            !self.sealing.done.contains(id) && is_over(id) && is_quiet(id) && has_several(id)
-        })
+            // Until it is written to.
+            self.sealing.done.insert(id);
+        }
+        None
+    }
+
+    fn is_unsealed(&self, id: &ShardId) -> bool {
+        let exact = self.settings.exact_of(&id.index);
+        if let Some(open) = self.shards.get(id) {
+            return open.shard.segment_count().is_ok_and(|count| count > 1)
+                || open.shard.lacks_columns(exact).unwrap_or_default();
+        }
+        let folder = filenames::shard_folder(&self.settings.data_dir, id);
+        // One that waits to be converted is no concern of sealing.
+        if is_older(&folder) {
+            return false;
+        }
+        ShardDirectory::segments_on_disk(&folder).is_ok_and(|count| count > 1)
+            || self.lacks_columns(id, &folder)
+    }
+
+    /// Whether the settings ask for columns that a shard nobody writes to was sealed without.
+    fn lacks_columns(&self, id: &ShardId, folder: &Path) -> bool {
+        let exact = self.settings.exact_of(&id.index);
+        let view = || untouched::view(folder, id).ok().flatten();
+        !exact.is_empty()
+            && view().is_some_and(|view| exact.iter().any(|path| view.is_too_distinct(path)))
     }
 
     fn close_idle(&mut self) -> Result<(), Error> {

@@ -205,6 +205,15 @@ fn compare(
             ));
         }
     }
+    // What blocks answered is kept: asking again is another path.
+    let again = hits(snapshot, leaf);
+    let again: Vec<u64> = again.iter().map(|hit| hit.position.0).collect();
+    if !again.iter().eq(found.keys()) {
+        return Err(format!(
+            "asked again, {again:?} instead of {:?}",
+            found.keys()
+        ));
+    }
     let firsts = snapshot.shards.iter();
     let firsts: Vec<Hit> = firsts
         .filter_map(|shard| shard.first_event(leaf).unwrap())

@@ -392,3 +392,125 @@ fn a_day_that_is_over_becomes_one_segment_and_takes_late_events() {
     assert_eq!(segments(&snapshot), 1);
     assert_eq!(found(&snapshot, &words), sent);
 }
+
+/// A store whose days are sealed at once.
+fn sealing(dir: &std::path::Path, exact: &[&str]) -> Store {
+    let settings = Settings {
+        refresh_interval: Duration::ZERO,
+        // So that a batch is one segment.
+        writer_threads: 1,
+        late_window: Duration::ZERO,
+        exact: vec![(
+            "*".to_owned(),
+            exact.iter().map(|path| (*path).to_owned()).collect(),
+        )],
+        ..Settings::new(dir)
+    };
+    Store::open_with(settings, Position::ZERO)
+}
+
+/// More different ids, and users, than get a column by themselves.
+fn orders(from: u32) -> Vec<String> {
+    let order = |number: u32| {
+        format!(
+            r#"{{"@timestamp":"2026-11-20T09:00:00Z","trace":{{"id":"t-{number}"}},"user":"u-{number}","n":{number}}}"#
+        )
+    };
+    (from..from + 1_500).map(order).collect()
+}
+
+fn is_column(snapshot: &Snapshot, path: &str) -> bool {
+    let shard = &snapshot.shards[0];
+    (0..shard.searcher().segment_readers().len())
+        .all(|segment| shard.has_text_column(segment, path))
+}
+
+fn wait_for(store: &mut Store, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    let begun = std::time::Instant::now();
+    loop {
+        let snapshot = store.snapshot();
+        if holds(&snapshot) {
+            return snapshot;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never holds");
+        store.indexer.tick().unwrap();
+    }
+}
+
+fn segment_count(snapshot: &Snapshot) -> usize {
+    snapshot.shards[0].searcher().segment_readers().len()
+}
+
+#[test]
+fn an_exact_field_has_its_column_once_the_day_is_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = sealing(dir.path(), &["trace.id"]);
+    let add = |store: &mut Store, from: u32| {
+        let orders = orders(from);
+        store.add_documents(&orders.iter().map(String::as_str).collect::<Vec<_>>());
+        store.snapshot()
+    };
+    let by_id = |id: &str| Leaf::Equals(Field::Named("trace.id".into()), Scalar::Text(id.into()));
+    add(&mut store, 0);
+    let snapshot = add(&mut store, 1_500);
+    assert!(!is_column(&snapshot, "user"));
+    let snapshot = wait_for(&mut store, |snapshot| segment_count(snapshot) == 1);
+    assert!(is_column(&snapshot, "trace.id"));
+    assert!(!is_column(&snapshot, "user"));
+    assert_eq!(
+        found(&snapshot, &by_id("t-2999")),
+        [orders(2_999).remove(0)]
+    );
+    assert!(found(&snapshot, &by_id("T-2999")).is_empty());
+    drop(snapshot);
+
+    // Late events do not take it away.
+    add(&mut store, 3_000);
+    let snapshot = wait_for(&mut store, |snapshot| segment_count(snapshot) == 1);
+    assert!(is_column(&snapshot, "trace.id"));
+    assert_eq!(
+        found(&snapshot, &by_id("t-4499")),
+        [orders(4_499).remove(0)]
+    );
+    drop(snapshot);
+    store.indexer.close().unwrap();
+
+    // The settings name another one: the day is sealed again, though it was one segment.
+    let mut store = sealing(dir.path(), &["user"]);
+    let snapshot = wait_for(&mut store, |snapshot| is_column(snapshot, "user"));
+    assert!(is_column(&snapshot, "trace.id"));
+    assert_eq!(segment_count(&snapshot), 1);
+    assert_eq!(found(&snapshot, &Leaf::Exists("n".into())).len(), 4_500);
+}
+
+#[test]
+fn a_field_that_searches_aggregate_by_has_its_column_once_the_day_is_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        refresh_interval: Duration::ZERO,
+        // So that a batch is one segment.
+        writer_threads: 1,
+        ..Settings::new(dir.path())
+    };
+    let mut store = Store::open_with(settings, Position::ZERO);
+    for from in [0, 1_500] {
+        let orders = orders(from);
+        store.add_documents(&orders.iter().map(String::as_str).collect::<Vec<_>>());
+        store.snapshot();
+    }
+    let snapshot = store.snapshot();
+    assert!(!is_column(&snapshot, "user"));
+    for _ in 0..3 {
+        for segment in 0..segment_count(&snapshot) {
+            assert_eq!(
+                snapshot.shards[0].columns(segment, "user").unwrap().len(),
+                1
+            );
+        }
+    }
+    drop(snapshot);
+    store.indexer.seal_at_once();
+    let snapshot = wait_for(&mut store, |snapshot| segment_count(snapshot) == 1);
+    assert!(is_column(&snapshot, "user"));
+    assert!(!is_column(&snapshot, "trace.id"));
+}

@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::parts::{Context, Parts};
+use super::pipelines::Pipelines;
+use super::push_sources;
 use super::sources::{self, Sources};
 use crate::disk::DiskWatch;
 use crate::feed::Feed;
@@ -104,11 +106,13 @@ pub async fn start(context: &Context<'_>, sockets: Sockets) -> anyhow::Result<Pa
     };
     let watching = tokio::spawn(disk_watch.run(shutdown.child_token()));
     let cpu = CpuPermits::for_this_machine();
+    let pipelines = Pipelines::new(context.settings, context.metrics.clone());
     let sources = Sources {
         settings: context.settings.clone(),
         append: Arc::clone(&intake) as Arc<dyn Append>,
         ledger: Arc::clone(&context.ledger),
         checkpoints: storage.checkpoints,
+        pipelines: pipelines.clone(),
         metrics: context.metrics.clone(),
         sockets: Mutex::new(sockets),
         cpu: cpu.clone(),
@@ -132,6 +136,7 @@ pub async fn start(context: &Context<'_>, sockets: Sockets) -> anyhow::Result<Pa
             .merge(search::routes(search.service()));
     parts.routes.own = query::daybook::routes(search.api());
     parts.routes.elasticsearch = query::elastic::envelope::layer(elasticsearch);
+    parts.routes.pushed = push_sources::routes(context.settings, &pipelines, &push);
     let otlp = Otlp::new(otlp_settings(context.settings), push);
     parts.routes.otlp_http = otlp.http_routes();
     parts.routes.otlp_grpc = otlp.grpc_routes();
@@ -156,6 +161,7 @@ async fn open_storage(context: &Context<'_>) -> anyhow::Result<Storage> {
         .segment_bytes
         .min(journal_settings.max_size_bytes / 4);
     let mut indexer_settings = indexer::Settings::new(&data_dir);
+    indexer_settings.exact = context.settings.exact();
     let writer_memory = limits.memory.0 / WRITER_MEMORY_SHARE;
     indexer_settings.writer_memory_bytes = usize::try_from(writer_memory).unwrap_or(usize::MAX);
 

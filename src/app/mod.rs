@@ -2,6 +2,8 @@
 
 mod join;
 mod parts;
+mod pipelines;
+mod push_sources;
 mod sources;
 
 use std::net::SocketAddr;
@@ -206,6 +208,7 @@ fn router_of(service: Service, status: &Status, parts: &PartRoutes) -> Router {
             .router()
             .merge(parts.own.clone())
             .merge(parts.elasticsearch.clone())
+            .merge(parts.pushed.clone())
             .merge(parts.otlp_http.clone()),
         Service::Elasticsearch => parts.elasticsearch.clone(),
         Service::OtlpHttp => status.router().merge(parts.otlp_http.clone()),
@@ -217,7 +220,9 @@ fn router_of(service: Service, status: &Status, parts: &PartRoutes) -> Router {
 
 fn place(service: Service, address: SocketAddr) -> String {
     match service {
-        Service::Http => format!("http://{address}  (Elasticsearch API, OTLP, /metrics, /ready)"),
+        Service::Http => format!(
+            "http://{address}  (Elasticsearch API, OTLP, Loki and Splunk pushes, /metrics, /ready)"
+        ),
         Service::OtlpHttp | Service::Elasticsearch => format!("http://{address}"),
         _ => address.to_string(),
     }

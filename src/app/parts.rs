@@ -53,6 +53,8 @@ pub struct PartRoutes {
     pub elasticsearch: Router,
     /// Our own API over the logs.
     pub own: Router,
+    /// What senders push in other dialects: Loki's, Splunk's, plain HTTP.
+    pub pushed: Router,
     /// OTLP over HTTP.
     pub otlp_http: Router,
     /// OTLP over gRPC.

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use collector::cpu::CpuPermits;
 use collector::listener::seats::Seats;
 use collector::listener::{Listening, Sockets};
-use collector::pipeline::Pipeline;
 use collector::source::SourceParts;
 use collector::source::beats::BeatsSource;
 use collector::source::checkpoint::CheckpointStore;
@@ -22,6 +21,7 @@ use event::{Append, Ledger, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::pipelines::Pipelines;
 use crate::settings::{Settings, Source};
 use crate::telemetry::{FigureKind, Metrics};
 
@@ -35,6 +35,8 @@ pub struct Sources {
     pub ledger: Arc<Ledger>,
     /// How far each of them had come.
     pub checkpoints: Arc<Mutex<CheckpointStore>>,
+    /// The pipelines they name.
+    pub pipelines: Pipelines,
     /// Where they show their figures.
     pub metrics: Metrics,
     /// The addresses they take from. Locked only while sources are started.
@@ -101,6 +103,10 @@ impl Sources {
                 self.show_connections(name, source.seats());
                 Box::pin(source.run(shutdown))
             }
+            // Their routes are on the listener for HTTP; see `push_sources.rs`.
+            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => {
+                Box::pin(std::future::ready(()))
+            }
         })
     }
 
@@ -111,23 +117,13 @@ impl Sources {
             .entries(name);
         Ok(SourceParts {
             name: Arc::from(name),
-            pipeline: source
-                .pipeline()
-                .map(|pipeline| self.pipeline(pipeline))
-                .transpose()?,
+            pipeline: self.pipelines.of_source(source.pipeline())?,
             append: Arc::clone(&self.append),
             ledger: self.ledger.source(name),
             host_name: host_name(),
             recovered,
             now: Timestamp::now,
         })
-    }
-
-    fn pipeline(&self, name: &str) -> Result<Arc<Pipeline>, String> {
-        let settings = self.settings.pipelines.get(name);
-        let settings = settings.ok_or_else(|| format!("no pipeline is named {name}"))?;
-        let pipeline = Pipeline::compile(name, settings).map_err(|error| error.to_string())?;
-        Ok(Arc::new(pipeline))
     }
 
     fn listening(&self, source: &Source) -> Listening {
@@ -255,7 +251,13 @@ pub fn found(settings: &Settings) -> Vec<String> {
     for source in settings.sources.values() {
         match source {
             Source::File(source) => files += FileSource::paths_found(source).len(),
-            Source::Beats(_) | Source::FluentForward(_) | Source::Gelf(_) | Source::Syslog(_) => {}
+            Source::Beats(_)
+            | Source::FluentForward(_)
+            | Source::Gelf(_)
+            | Source::Http(_)
+            | Source::LokiPush(_)
+            | Source::SplunkHec(_)
+            | Source::Syslog(_) => {}
         }
     }
     vec![format!("{files} log files to follow")]

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use collector::pipeline::Pipeline;
-
 use super::{SettingsArguments, WRONG};
 use crate::settings::{self, Loaded, Settings};
 
@@ -62,8 +60,9 @@ pub fn tell_notices(notices: &[String]) {
 
 fn test_failures(loaded: &Loaded) -> Vec<String> {
     let mut failures = Vec::new();
-    for (name, pipeline) in &loaded.settings.pipelines {
-        match Pipeline::compile(name, pipeline) {
+    let mut library = loaded.settings.library();
+    for (name, pipeline) in &loaded.settings.all_pipelines() {
+        match library.pipeline(name) {
             Ok(compiled) => {
                 let found = compiled.run_tests(&pipeline.tests);
                 failures.extend(found.iter().map(ToString::to_string));

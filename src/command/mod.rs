@@ -4,6 +4,7 @@ pub mod check;
 pub mod config;
 pub mod inspect;
 pub mod patterns;
+pub mod pipeline;
 mod printing;
 mod running_server;
 pub mod search;
@@ -36,6 +37,9 @@ enum Command {
     Search(search::Arguments),
     /// Show the patterns of a running server's messages: what they are, how often, what is new.
     Patterns(patterns::Arguments),
+    /// Try a pipeline on lines, or take dead letters through again.
+    #[command(subcommand)]
+    Pipeline(pipeline::Command),
     /// Show what fills a shard: which fields, services and templates; while no server runs on the directory.
     Inspect(inspect::Arguments),
     /// Verify a data directory while no server runs on it.
@@ -61,6 +65,7 @@ impl Cli {
             Command::Config(command) => config::run(command),
             Command::Search(arguments) => search::run(arguments),
             Command::Patterns(arguments) => patterns::run(arguments),
+            Command::Pipeline(command) => pipeline::run(command),
             Command::Inspect(arguments) => inspect::run(arguments),
             Command::Check(arguments) => check::run(arguments),
         };

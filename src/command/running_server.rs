@@ -104,6 +104,18 @@ impl RunningServer {
     pub async fn post(&self, url: Url, body: &Value) -> anyhow::Result<Value> {
         answer(self.client.post(url.clone()).json(body), &url).await
     }
+
+    /// What the server answers to a POST of JSON objects, one per line.
+    ///
+    /// # Errors
+    /// As [`RunningServer::get`].
+    pub async fn post_lines(&self, url: Url, body: Vec<u8>) -> anyhow::Result<Value> {
+        let request = self.client.post(url.clone());
+        let request = request
+            .header("content-type", "application/x-ndjson")
+            .body(body);
+        answer(request, &url).await
+    }
 }
 
 async fn answer(request: reqwest::RequestBuilder, url: &Url) -> anyhow::Result<Value> {

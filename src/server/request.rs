@@ -125,6 +125,8 @@ pub fn route_class(method: &Method, path: &str) -> &'static str {
         ("/api/daybook/", "own"),
         ("/ui/", "ui"),
         ("/opentelemetry.proto.", "otlp_grpc"),
+        ("/services/collector", "splunk_hec"),
+        ("/api/prom/", "loki"),
         ("/loki/", "loki"),
         ("/api/v1/", "prometheus"),
         ("/api/v2/", "alertmanager"),

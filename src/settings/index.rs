@@ -14,12 +14,15 @@ use super::{positive_period, write_period};
 pub struct IndexSettings {
     /// How long a day is kept after its end; `None` is for ever, as far as the disk's limit allows.
     pub retention: Option<Duration>,
+    /// Dotted names of fields that get a column once a day is sealed, however many different texts they have.
+    pub exact: Vec<String>,
 }
 
 impl Default for IndexSettings {
     fn default() -> IndexSettings {
         IndexSettings {
             retention: Some(Duration::from_secs(30 * 86_400)),
+            exact: Vec::new(),
         }
     }
 }
@@ -50,6 +53,7 @@ pub fn read(
             "off" => Ok(None),
             text => positive_period(text).map(Some),
         });
+        entry.texts("exact", &mut settings.exact);
         entry.finish();
         indices.insert(pattern.name.clone(), settings);
     }

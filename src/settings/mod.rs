@@ -12,6 +12,7 @@ mod node;
 mod period;
 mod print;
 mod section;
+mod shipped;
 mod source;
 mod suggestion;
 mod telemetry;
@@ -22,7 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use collector::pipeline::{self, Pipeline};
+use collector::pipeline::{self, AUTOMATIC, CompileError, Library};
 use collector::source::{file, syslog};
 
 pub use byte_size::ByteSize;
@@ -40,6 +41,10 @@ use section::Section;
 
 /// What is read when nobody says otherwise.
 const VAR_LOG: [&str; 3] = ["/var/log/*.log", "/var/log/syslog", "/var/log/nginx/*.log"];
+
+/// What a source may name instead of a pipeline of its own: detection, and nothing at all.
+pub const NO_PIPELINE: &str = "none";
+const RESERVED: [&str; 2] = [AUTOMATIC, NO_PIPELINE];
 
 /// Everything an operator can set, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,6 +212,18 @@ impl Settings {
         }
     }
 
+    /// Every pipeline that can be named: those of the settings and, where they say nothing else, the shipped ones.
+    pub fn library(&self) -> Library {
+        Library::new(self.all_pipelines())
+    }
+
+    /// The settings of all of them.
+    pub fn all_pipelines(&self) -> BTreeMap<String, pipeline::Settings> {
+        let mut all = shipped::pipelines();
+        all.extend(self.pipelines.clone());
+        all
+    }
+
     /// The sections in which `new` differs and that only a restart brings into force.
     pub fn restart_needed_for(&self, new: &Settings) -> Vec<&'static str> {
         let sections = [
@@ -221,10 +238,27 @@ impl Settings {
                 self.telemetry.log_format != new.telemetry.log_format,
             ),
             ("telemetry.otlp", self.telemetry.otlp != new.telemetry.otlp),
+            ("indices (exact)", self.exact() != new.exact()),
         ];
         sections
             .into_iter()
             .filter_map(|(section, differs)| differs.then_some(section))
+            .collect()
+    }
+
+    /// The fields that get columns however many different texts they have, by the pattern of their indices; that of
+    /// `default` is `*`.
+    pub fn exact(&self) -> Vec<(String, Vec<String>)> {
+        let pattern = |name: &str| match name {
+            "default" => "*".to_owned(),
+            name => name.to_owned(),
+        };
+        let with_exact = self
+            .indices
+            .iter()
+            .filter(|(_, index)| !index.exact.is_empty());
+        with_exact
+            .map(|(name, index)| (pattern(name), index.exact.clone()))
             .collect()
     }
 
@@ -306,25 +340,56 @@ impl Settings {
     fn read_pipelines(&mut self, section: &Section<'_>, findings: &Findings) {
         for (name, node) in section.entries() {
             let key = section.path_of(&name.name);
+            if RESERVED.contains(&name.name.as_str()) {
+                let problem = format!(
+                    "{} means something else already; choose another name",
+                    name.name
+                );
+                findings.mistake(Some(name.place), &key, problem);
+                continue;
+            }
             let Some(settings) = read_pipeline(&key, node, findings) else {
                 continue;
             };
-            if let Err(error) = Pipeline::compile(&name.name, &settings) {
-                let key = format!("{key}.steps");
-                findings.mistake(Some(node.place), &key, error.to_string());
-            }
             self.pipelines.insert(name.name.clone(), settings);
+        }
+        // Only now, because one may lead to another that stands below it.
+        let mut library = self.library();
+        for (name, node) in section.entries() {
+            let Err(error) = library.pipeline(&name.name) else {
+                continue;
+            };
+            let key = match &error {
+                CompileError::Step { .. } => format!("{}.steps", section.path_of(&name.name)),
+                _ => section.path_of(&name.name),
+            };
+            findings.mistake(Some(node.place), &key, error.to_string());
         }
     }
 
     /// A file that has a section `sources` names all of them: the default one is gone.
     fn read_sources(&mut self, section: &Section<'_>, findings: &Findings) {
-        let pipelines: Vec<String> = self.pipelines.keys().cloned().collect();
+        let given = shipped::names().chain(RESERVED).map(str::to_owned);
+        let pipelines: Vec<String> = self.pipelines.keys().cloned().chain(given).collect();
         self.sources.clear();
         for (name, node) in section.entries() {
-            if let Some(source) = source::read(&name.name, node, &pipelines, findings) {
-                self.sources.insert(name.name.clone(), source);
+            let Some(source) = source::read(&name.name, node, &pipelines, findings) else {
+                continue;
+            };
+            let is_second = source.is_pushed_to()
+                && self
+                    .sources
+                    .values()
+                    .any(|other| other.kind() == source.kind());
+            if is_second {
+                let problem = format!(
+                    "there is a source of type {} already, and only one can be on the listener for HTTP",
+                    source.kind()
+                );
+                findings.mistake(Some(name.place), &section.path_of(&name.name), problem);
+                continue;
             }
+            self.sources.insert(name.name.clone(), source);
         }
     }
 }
@@ -371,15 +436,16 @@ fn read_pipeline(key: &str, node: &Node, findings: &Findings) -> Option<pipeline
     let mut section = Section::of(node, key, findings)?;
     let mut settings = pipeline::Settings::default();
     let mut is_whole = true;
+    if let Some(on_error) = section.node("on_error") {
+        match on_error.read() {
+            Ok(on_error) => settings.on_error = on_error,
+            Err(misfit) => {
+                findings.mistake(misfit.place, &format!("{key}.on_error"), misfit.problem);
+            }
+        }
+    }
     for (at, step) in items(&mut section, "steps", findings).iter().enumerate() {
         let step_key = format!("{key}.steps[{}]", at + 1);
-        // Ignoring it would store events the operator believes to be changed, perhaps redacted.
-        if let Some(vrl) = step.entry("vrl") {
-            let problem = "the step vrl is not built yet; use json, grok or date";
-            findings.mistake(Some(vrl.place), &step_key, problem);
-            is_whole = false;
-            continue;
-        }
         match step.read() {
             Ok(step) => settings.steps.push(step),
             Err(misfit) => {

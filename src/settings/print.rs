@@ -60,7 +60,10 @@ fn pipelines(settings: &Settings) -> Value {
 
 fn indices(settings: &Settings) -> Value {
     let indices = settings.indices.iter().map(|(pattern, index)| {
-        let entry = json!({ "retention": index.retention_text() });
+        let mut entry = json!({ "retention": index.retention_text() });
+        if !index.exact.is_empty() {
+            entry["exact"] = json!(index.exact);
+        }
         (pattern.clone(), entry)
     });
     Value::Object(indices.collect())

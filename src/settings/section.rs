@@ -77,6 +77,25 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Reads a list of texts; leaves `setting` as it is when the key is missing or wrong.
+    pub fn texts(&mut self, key: &'static str, setting: &mut Vec<String>) {
+        let Some(node) = self.node(key) else {
+            return;
+        };
+        let texts: Option<Vec<String>> = match &node.value {
+            Value::List(items) => items.iter().map(Node::scalar_text).collect(),
+            _ => None,
+        };
+        match texts {
+            Some(texts) => *setting = texts,
+            None => {
+                let problem = format!("expected a list of names, found {}", node.kind());
+                self.findings
+                    .mistake(Some(node.place), &self.path_of(key), problem);
+            }
+        }
+    }
+
     /// The mapping under a key.
     pub fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let path = self.path_of(key);

@@ -60,7 +60,7 @@ pipelines:
       - grok: { field: message, pattern: "%{COMBINEDAPACHELOG}" }
 indices:
   "audit-*": { retention: 365d }
-  debug: { retention: off }
+  debug: { retention: off, exact: [client.ip, trace.id] }
 "#,
     )
     .unwrap()
@@ -75,6 +75,7 @@ indices:
     assert_eq!(settings.sources["nginx"].pipeline(), Some("nginx_access"));
     assert_eq!(settings.sources.len(), 1, "the default source is replaced");
     assert_eq!(settings.indices["debug"].retention, None);
+    assert_eq!(settings.indices["debug"].exact, ["client.ip", "trace.id"]);
     assert_eq!(settings.indices["default"], IndexSettings::default());
     assert_eq!(parse(&to_yaml(&settings)).unwrap().settings, settings);
 }
@@ -180,11 +181,65 @@ alerting: { }
     let told = mistakes("journal: { kafka: { brokers: x }, fsync: never }\n");
     assert!(told[0].contains("journal.kafka: not built yet"), "{told:?}");
     assert!(told[1].contains("the only choice is always"), "{told:?}");
-    let told = mistakes("pipelines: { a: { steps: [ { vrl: '.x = 1' } ] } }\n");
-    assert!(
-        told[0].contains("the step vrl is not built yet"),
-        "{told:?}"
-    );
+}
+
+#[test]
+fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
+    let loaded = parse(
+        "pipelines: { a: { on_error: dead_letter, steps: [ { route: { pipeline: b } } ] }, \
+         b: { steps: [ { route: { pipeline: nginx_access, index: web }, when: { field: x, exists: true } } ] } }\n\
+         sources: { f: { type: file, include: [/x], pipeline: redis }, g: { type: file, include: [/y], pipeline: none }, \
+         h: { type: http, pipeline: a }, s: { type: splunk_hec, tokens: [hunter2] } }\n",
+    )
+    .unwrap();
+    assert!(loaded.settings.library().pipeline("a").is_ok());
+    let printed = to_yaml(&loaded.settings);
+    assert!(!printed.contains("hunter2"), "{printed}");
+    let again = parse(
+        &printed
+            .replace("\"***\"", "hunter2")
+            .replace("'***'", "hunter2"),
+    )
+    .unwrap();
+    assert_eq!(again.settings, loaded.settings, "{printed}");
+
+    for (text, part) in [
+        (
+            "pipelines: { a: { steps: [ { route: { pipeline: a } } ] } }",
+            "pipelines.a.steps: pipeline a, step 1 (route): pipeline a leads back to itself",
+        ),
+        (
+            "pipelines: { a: { steps: [ { route: { pipeline: redi } } ] } }",
+            "there is no pipeline \"redi\"",
+        ),
+        (
+            "pipelines: { none: { steps: [] } }",
+            "means something else already",
+        ),
+        (
+            "sources: { f: { type: file, include: [/x], pipeline: redi } }",
+            "did you mean \"redis\"",
+        ),
+        (
+            "sources: { a: { type: http }, b: { type: http } }",
+            "there is a source of type http already",
+        ),
+        (
+            "pipelines: { a: { steps: [ { vrl: '.x = ' } ] } }",
+            "step 1 (vrl): line 1, column",
+        ),
+        (
+            "pipelines: { a: { steps: [ { gork: {} } ] } }",
+            "did you mean \"grok\"",
+        ),
+        (
+            "pipelines: { a: { on_error: panic } }",
+            "`keep` or `dead_letter`",
+        ),
+    ] {
+        let told = mistakes(&format!("{text}\n"));
+        assert!(told[0].contains(part), "{text}: {told:?}");
+    }
 }
 
 #[test]
@@ -277,7 +332,12 @@ fn a_reload_tells_what_needs_a_restart() {
     assert_eq!(old.restart_needed_for(&new), Vec::<&str>::new());
     new.limits.memory = ByteSize::gib(2);
     new.listen.clear();
-    assert_eq!(old.restart_needed_for(&new), ["listen", "limits"]);
+    let exact = vec!["trace.id".to_owned()];
+    new.indices.entry("b".to_owned()).or_default().exact = exact;
+    assert_eq!(
+        old.restart_needed_for(&new),
+        ["listen", "limits", "indices (exact)"]
+    );
 }
 
 proptest::proptest! {

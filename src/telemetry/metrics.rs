@@ -131,6 +131,22 @@ impl Metrics {
         self.register(Observed::new(kind, opts, read)?)
     }
 
+    /// As [`Metrics::observe`], for one of several pipelines, told apart by the label `pipeline`.
+    ///
+    /// # Errors
+    /// The pipeline has registered a figure of that name already.
+    pub fn observe_pipeline(
+        &self,
+        pipeline: &str,
+        kind: FigureKind,
+        name: &str,
+        help: &str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> prometheus::Result<()> {
+        let opts = Opts::new(name, help).const_label("pipeline", pipeline);
+        self.register(Observed::new(kind, opts, read)?)
+    }
+
     /// Everything as the text format has it.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(16 * 1024);

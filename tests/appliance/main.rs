@@ -10,6 +10,8 @@ mod hostile;
 mod lifecycle;
 mod older_formats;
 mod patterns;
+mod pipelines;
+mod pushes;
 mod searches;
 mod settings;
 mod shape;

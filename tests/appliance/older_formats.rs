@@ -37,7 +37,7 @@ fn converted(logs: &Path) -> usize {
     let format = |day: PathBuf| fs::read_to_string(day.join("format")).unwrap_or_default();
     days.filter_map(Result::ok)
         .filter(|day| !day.file_name().to_string_lossy().contains(".converting"))
-        .filter(|day| format(day.path()).trim() == "2")
+        .filter(|day| format(day.path()).trim() == "3")
         .count()
 }
 

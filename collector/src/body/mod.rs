@@ -39,6 +39,9 @@ const RESERVE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// has sent, and its part of the bound over all requests, for as long as it likes.
 pub const PROGRESS_BYTES_MIN: usize = 16 * 1024;
 
+/// The densest block of snappy: copies of 64 bytes, three bytes each.
+const SNAPPY_RATIO_MAX: usize = 22;
+
 /// How bodies are bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -219,6 +222,54 @@ impl BodyReader {
         self.cpu
             .run_elsewhere(move || decoder.decode_now(encoding, wire))
             .await
+    }
+
+    /// Decodes a body in snappy's block format, which names no encoding in the headers: Loki's and Prometheus' pushes.
+    ///
+    /// The size it announces is looked at before memory is taken: a block of so many bytes cannot hold more than
+    /// [`SNAPPY_RATIO_MAX`] times as many.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`], [`BodyError::Malformed`], [`BodyError::Busy`].
+    pub async fn decode_snappy(&self, wire: Body) -> Result<Body, BodyError> {
+        let decoder = self.clone();
+        self.cpu
+            .run_elsewhere(move || decoder.decode_snappy_now(wire))
+            .await
+    }
+
+    fn decode_snappy_now(&self, wire: Body) -> Result<Body, BodyError> {
+        let malformed = |message: String| BodyError::Malformed {
+            encoding: "snappy",
+            message,
+        };
+        let Body {
+            bytes,
+            mut reservation,
+        } = wire;
+        let announced = snap::raw::decompress_len(&bytes).map_err(|e| malformed(e.to_string()))?;
+        if announced > self.settings.bytes_max {
+            return Err(self.too_large());
+        }
+        if announced > bytes.len().saturating_mul(SNAPPY_RATIO_MAX) {
+            return Err(malformed(format!(
+                "{} bytes cannot hold the {announced} they announce",
+                bytes.len()
+            )));
+        }
+        if !reservation.grow(announced) {
+            return Err(self.busy());
+        }
+        let mut decoded = vec![0; announced];
+        let length = snap::raw::Decoder::new()
+            .decompress(&bytes, &mut decoded)
+            .map_err(|error| malformed(error.to_string()))?;
+        decoded.truncate(length);
+        reservation.shrink(bytes.len());
+        Ok(Body {
+            bytes: Bytes::from(decoded),
+            reservation,
+        })
     }
 
     async fn collect(

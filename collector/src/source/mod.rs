@@ -8,8 +8,13 @@ pub mod elastic_bulk;
 pub(crate) mod fake;
 pub mod file;
 pub mod fluent_forward;
+pub mod gathered;
 pub mod gelf;
+pub mod http;
+pub mod loki_push;
 pub mod otlp;
+mod protobuf;
+pub mod splunk_hec;
 pub mod syslog;
 
 use std::sync::Arc;

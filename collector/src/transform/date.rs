@@ -17,8 +17,8 @@ pub struct Settings {
     /// The field that holds the time.
     pub field: String,
     /// How it may be written, tried in order: `iso8601`, `unix` (seconds), `unix_ms`, `http`
-    /// (`23/Nov/2026:10:00:00 +0100`), `syslog` (`Nov 23 10:00:00`, the year is the one of `@timestamp`), or
-    /// `strftime` letters.
+    /// (`23/Nov/2026:10:00:00 +0100`), `syslog` (`Nov 23 10:00:00`), or `strftime` letters. Where no year is named it
+    /// is the one that brings the time nearest to `@timestamp`.
     #[serde(default = "default_formats")]
     pub formats: Vec<String>,
     /// The zone of times that name none: `UTC`, or for instance `Europe/Berlin`.
@@ -43,7 +43,8 @@ enum Format {
     Iso8601,
     UnixSeconds,
     UnixMillis,
-    Syslog,
+    /// Names no year; ours is put in front.
+    Yearless(String),
     Strptime(String),
 }
 
@@ -75,7 +76,7 @@ impl Date {
             Format::Iso8601 => Timestamp::parse_iso(text).ok(),
             Format::UnixSeconds => unix_seconds(text),
             Format::UnixMillis => Timestamp::parse_lenient(text).ok(),
-            Format::Syslog => self.read_syslog(text, document),
+            Format::Yearless(format) => self.read_yearless(format, text, document),
             Format::Strptime(format) => self.read_strptime(format, text),
         })
     }
@@ -90,12 +91,12 @@ impl Date {
     }
 
     /// `Nov 23 10:00:00` names no year: the one that brings it nearest to when the line arrived.
-    fn read_syslog(&self, text: &str, document: &Document) -> Option<Timestamp> {
+    fn read_yearless(&self, format: &str, text: &str, document: &Document) -> Option<Timestamp> {
         let arrived = document.get_str("@timestamp")?;
         let arrived = Timestamp::parse_iso(&arrived).ok()?;
         let year: i16 = arrived.to_rfc3339().get(..4)?.parse().ok()?;
         let candidates = [year - 1, year, year + 1].into_iter().filter_map(|year| {
-            let time = BrokenDownTime::parse("%Y %b %e %H:%M:%S", format!("{year} {text}")).ok()?;
+            let time = BrokenDownTime::parse(format, format!("{year} {text}")).ok()?;
             let civil: DateTime = time.to_datetime().ok()?;
             timestamp_of(self.zone.to_timestamp(civil).ok()?)
         });
@@ -109,14 +110,17 @@ impl Format {
             "iso8601" => Format::Iso8601,
             "unix" => Format::UnixSeconds,
             "unix_ms" => Format::UnixMillis,
-            "syslog" => Format::Syslog,
+            "syslog" => Format::Yearless("%Y %b %e %H:%M:%S".to_owned()),
             "http" => Format::Strptime("%d/%b/%Y:%H:%M:%S %z".to_owned()),
             own if own.contains('%') => {
                 // A format that cannot be written cannot be read either; reading nothing would hide its mistakes.
                 let sample = jiff::Timestamp::UNIX_EPOCH.to_zoned_datetime(TimeZone::UTC);
                 jiff::fmt::strtime::format(own, &sample)
                     .map_err(|error| format!("cannot use format {own:?}: {error}"))?;
-                Format::Strptime(own.to_owned())
+                match names_year(own) {
+                    true => Format::Strptime(own.to_owned()),
+                    false => Format::Yearless(format!("%Y {own}")),
+                }
             }
             other => {
                 return Err(format!(
@@ -128,7 +132,7 @@ impl Format {
 }
 
 impl Transform for Date {
-    fn apply(&self, document: &mut Document) -> Result<Verdict, TransformError> {
+    fn apply(&self, document: &mut Document, _: Timestamp) -> Result<Verdict, TransformError> {
         let field = &self.settings.field;
         let text = match document.get(field) {
             None => {
@@ -139,7 +143,7 @@ impl Transform for Date {
             }
             Some(value) => document
                 .get_str(field)
-                .unwrap_or_else(|| value.get().to_owned()),
+                .map_or_else(|| value.to_owned(), std::borrow::Cow::into_owned),
         };
         let Some(timestamp) = self.read(text.trim(), document) else {
             let shown: String = text.chars().take(64).collect();
@@ -154,6 +158,13 @@ impl Transform for Date {
         }
         Ok(Verdict::Keep)
     }
+}
+
+/// Whether a time in this format says in which year it was.
+fn names_year(format: &str) -> bool {
+    ["%Y", "%y", "%F", "%D", "%s", "%G", "%C", "%c", "%x"]
+        .iter()
+        .any(|letters| format.contains(letters))
 }
 
 fn unix_seconds(text: &str) -> Option<Timestamp> {
@@ -208,10 +219,12 @@ mod tests {
         document.set("time", serde_json::from_str(time).unwrap());
         Date::compile(&settings)
             .unwrap()
-            .apply(&mut document)
+            .apply(&mut document, Timestamp::MIN)
             .ok()?;
         assert!(document.get("time").is_none());
-        document.get_str("@timestamp")
+        document
+            .get_str("@timestamp")
+            .map(std::borrow::Cow::into_owned)
     }
 
     #[test]
@@ -260,6 +273,12 @@ mod tests {
                 "UTC",
                 r#""Dec 31 23:59:59""#,
                 "2026-12-31T23:59:59.000Z",
+            ),
+            (
+                &["%m%d %H:%M:%S%.f"],
+                "UTC",
+                r#""1231 23:59:59.5""#,
+                "2026-12-31T23:59:59.500Z",
             ),
             (
                 &["syslog"],

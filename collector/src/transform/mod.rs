@@ -1,28 +1,55 @@
 //! What changes events on their way, one file per step.
 //!
-//! Adding a step: its file with `Settings` and a [`Transform`], and one line in each list below.
+//! Adding a step: its file with `Settings` and a [`Transform`], and one line in each list of [`step`].
 
-use event::Document;
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
+use event::{Document, IndexName, Timestamp};
+
+use crate::pipeline::Pipeline;
+
+pub mod add;
+pub mod condition;
+pub mod csv;
 pub mod date;
+pub mod dedup;
+pub mod detect;
+pub mod drop;
+pub mod geoip;
 pub mod grok;
 pub mod json;
+pub mod kv;
+pub mod level;
+pub mod logfmt;
+pub mod lookup;
 pub mod multiline;
+pub mod redact;
+pub mod regex;
+pub mod remove;
+pub mod rename;
+pub mod route;
+pub mod sample;
+pub mod step;
+pub mod throttle;
+mod typed;
+#[cfg(feature = "vrl")]
+pub mod vrl;
 
 /// A step of a pipeline: changes one event's document.
 ///
-/// Called from many threads at once, for every event: it keeps no state of its own and does not block.
+/// Called from many threads at once, for every event: it does not block, and what it remembers (`sample`, `throttle`,
+/// `dedup`) is bounded and behind a short lock.
 pub trait Transform: Send + Sync {
-    /// Changes the document.
+    /// Changes the document. `arrived` is when we took the event, UTC; it is the only clock a step has.
     ///
     /// # Errors
     /// The step cannot do its work on this document, which is then as it was before. The pipeline keeps the event.
-    fn apply(&self, document: &mut Document) -> Result<Verdict, TransformError>;
+    fn apply(&self, document: &mut Document, arrived: Timestamp)
+    -> Result<Verdict, TransformError>;
 }
 
 /// What a step wants to become of the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Verdict {
     /// It goes on to the next step.
     Keep,
@@ -31,6 +58,16 @@ pub enum Verdict {
         /// Short and stable, used as a counter's label.
         reason: &'static str,
     },
+    /// It goes elsewhere.
+    Route(Arc<Target>),
+}
+
+/// Where a `route` sends events.
+pub struct Target {
+    /// The index it is stored in; without one, the one it had.
+    pub index: Option<IndexName>,
+    /// The pipeline it goes on in, instead of the rest of this one.
+    pub pipeline: Option<Arc<Pipeline>>,
 }
 
 /// Why a step could not do its work on one document.
@@ -43,40 +80,8 @@ pub struct TransformError {
     pub message: String,
 }
 
-/// One step as the settings write it: `json: {...}`, `grok: {...}`.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepSettings {
-    /// See [`json`].
-    Json(json::Settings),
-    /// See [`grok`].
-    Grok(grok::Settings),
-    /// See [`date`].
-    Date(date::Settings),
-}
-
-impl StepSettings {
-    /// The step's name in settings, counters and messages.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            StepSettings::Json(_) => "json",
-            StepSettings::Grok(_) => "grok",
-            StepSettings::Date(_) => "date",
-        }
-    }
-
-    /// Makes the step ready to run.
-    ///
-    /// # Errors
-    /// What is wrong with the settings, as a sentence without its place.
-    pub fn compile(&self) -> Result<Box<dyn Transform>, String> {
-        Ok(match self {
-            StepSettings::Json(settings) => Box::new(json::Json::compile(settings)?),
-            StepSettings::Grok(settings) => Box::new(grok::Grok::compile(settings)?),
-            StepSettings::Date(settings) => Box::new(date::Date::compile(settings)?),
-        })
-    }
-}
+/// A pipeline by its name, for steps that send events on.
+pub type Lookup<'a> = dyn FnMut(&str) -> Result<Arc<Pipeline>, String> + 'a;
 
 /// The text of a field a step works on.
 ///
@@ -84,7 +89,7 @@ impl StepSettings {
 /// The field is missing (`field_missing`) or no string (`not_a_string`).
 fn text_of(document: &Document, field: &str) -> Result<String, TransformError> {
     if let Some(text) = document.get_str(field) {
-        return Ok(text);
+        return Ok(text.into_owned());
     }
     Err(match document.get(field) {
         None => TransformError {
@@ -98,6 +103,70 @@ fn text_of(document: &Document, field: &str) -> Result<String, TransformError> {
     })
 }
 
+/// The text of a field: of a string what it says, of anything else its JSON.
+fn any_text_of(document: &Document, field: &str) -> Option<String> {
+    let json = document.get(field)?;
+    let text = event::json_text::unquoted(json).unwrap_or(json.into());
+    Some(text.into_owned())
+}
+
 fn message_field() -> String {
     "message".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What all steps say of an empty name.
+fn check_field(field: &str) -> Result<(), String> {
+    match field {
+        "" => Err("a field name is empty; write for instance field: message".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// One document of a step's tests.
+#[cfg(test)]
+pub(crate) mod tried {
+    use super::*;
+
+    /// 2026-11-23T10:00:00Z.
+    pub fn arrived() -> Timestamp {
+        Timestamp::from_nanos(1_795_428_000_000_000_000)
+    }
+
+    /// The step of these settings, `kind: {...}`.
+    pub fn step(settings: &str) -> Result<Box<dyn Transform>, String> {
+        let settings: step::StepSettings =
+            serde_json::from_str(settings).map_err(|error| error.to_string())?;
+        settings
+            .transform
+            .compile(&mut |name| Err(format!("no pipeline is named {name}")))
+    }
+
+    /// The document behind the step, or what it says.
+    pub fn run(settings: &str, document: &str) -> Result<String, String> {
+        let step = step(settings).unwrap_or_else(|problem| panic!("{settings}: {problem}"));
+        apply(&*step, document, arrived())
+    }
+
+    /// The document behind the step, or why there is none.
+    pub fn apply(step: &dyn Transform, document: &str, at: Timestamp) -> Result<String, String> {
+        let mut document = Document::parse(document.as_bytes()).unwrap();
+        let before = document.to_bytes();
+        match step.apply(&mut document, at) {
+            Ok(Verdict::Keep) => Ok(String::from_utf8(document.to_bytes().to_vec()).unwrap()),
+            Ok(Verdict::Drop { reason }) => Err(format!("dropped: {reason}")),
+            Ok(Verdict::Route(_)) => Err("routed".to_owned()),
+            Err(error) => {
+                assert_eq!(
+                    document.to_bytes(),
+                    before,
+                    "{error}: the document was changed"
+                );
+                Err(format!("{}: {error}", error.reason))
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Joins lines that belong to one event: stack traces, dumps, continued statements.
 //!
+//! Presets know how traces look in the log of a language; a rule of the user's own is a pattern.
 //! It only answers whether a line belongs together with its neighbour; the file source, which must know where the
 //! event ends in the file, does the joining.
 
@@ -13,13 +14,16 @@ const LINES_MAX: usize = 500;
 /// An event nothing is added to for this long is complete; Filebeat's figure.
 const FLUSH_AFTER_SECONDS: u64 = 5;
 
-/// `multiline: { start: '^\d{4}-' }`, or Filebeat's `pattern`, `negate` and `match`.
+/// `multiline: { start: '^\d{4}-' }`, `multiline: { preset: java }`, or Filebeat's `pattern`, `negate` and `match`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// A line that fits begins an event; all others continue it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
+    /// The lines of a stack trace continue the line before them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// A line that fits belongs to its neighbour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
@@ -35,6 +39,42 @@ pub struct Settings {
     /// An event nothing is added to for this many seconds is complete.
     #[serde(default = "flush_after_seconds")]
     pub flush_after_seconds: u64,
+}
+
+/// Whose stack traces are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// Java, Kotlin, Scala: `at ...`, `Caused by: ...`, the exception's own line.
+    Java,
+    /// Python: `Traceback (most recent call last):` to the exception's line, chained ones too.
+    Python,
+    /// Go: goroutines and their frames behind `panic:` or a log line.
+    Go,
+    /// Node: `at ...`, the quoted source line, `[cause]`.
+    Node,
+    /// Ruby: `from ...` and Rails' unindented frames.
+    Ruby,
+}
+
+impl Preset {
+    /// What the lines look like that continue an event. A line alone decides, so a word of the application's own at
+    /// the margin, as in a message of several lines, begins an event.
+    fn pattern(self) -> &'static str {
+        match self {
+            Preset::Java => {
+                r"^\s+(?:at |\.\.\. \d+ |- |eval\()|^\s*(?:Caused by|Suppressed|Wrapped by): |^(?:[\w$]+\.)+[\w$]*(?:Exception|Error|Throwable|Failure)\b|^\t"
+            }
+            Preset::Python => {
+                r"^Traceback \(most recent call last\):|^\s+\S|^(?:During handling of the above exception|The above exception was the direct cause)|^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Warning|Exit|Interrupt|Iteration|Group|Timeout|NotFound|DoesNotExist|Failed|Failure)(?:: |$)|^(?:[A-Za-z_]\w*\.)+[A-Z]\w*: "
+            }
+            Preset::Go => {
+                r"^goroutine \d+ |^\s+\S|^\[signal |^created by |^exit status \d+$|^[\w./*()\[\]{}·~@-]+\.[\w.()*\[\]·-]+\(.*\)$|^(?:rax|rbx|rcx|rdx|rdi|rsi|rbp|rsp|r\d+|rip|rflags|cs|fs|gs)\s+0x"
+            }
+            Preset::Node => r"^\s+at |^\s+\S|^\s*\^+\s*$|^\s*[}\]],?\s*$|^Node\.js v\d",
+            Preset::Ruby => r"^\s+(?:from |\d+: from )|^\s+\S|^[\w./~@-]+\.rb:\d+:in [`'][^']*'$",
+        }
+    }
 }
 
 /// Which neighbour a line belongs to.
@@ -67,12 +107,13 @@ impl Multiline {
     /// # Errors
     /// What is wrong with the settings, as a sentence.
     pub fn compile(settings: &Settings) -> Result<Multiline, String> {
-        let (pattern, negate, side) = match (&settings.start, &settings.pattern) {
-            (Some(start), None) => (start, true, Side::After),
-            (None, Some(pattern)) => (pattern, settings.negate, settings.side),
+        let (pattern, negate, side) = match (&settings.start, &settings.pattern, settings.preset) {
+            (Some(start), None, None) => (start.as_str(), true, Side::After),
+            (None, Some(pattern), None) => (pattern.as_str(), settings.negate, settings.side),
+            (None, None, Some(preset)) => (preset.pattern(), false, Side::After),
             _ => {
                 return Err(
-                    "multiline needs either start or pattern, for instance start: '^\\d{4}-'"
+                    "multiline needs either start, pattern or preset, for instance start: '^\\d{4}-' or preset: java"
                         .to_owned(),
                 );
             }
@@ -118,11 +159,108 @@ mod tests {
         assert!(multiline.joins(b"  at x \xff"));
     }
 
+    /// The events the lines of a log are joined to, by their first lines.
+    fn begins(preset: &str, log: &str) -> Vec<String> {
+        let settings: Settings =
+            serde_json::from_str(&format!("{{\"preset\":\"{preset}\"}}")).unwrap();
+        let multiline = Multiline::compile(&settings).unwrap();
+        let lines = log.lines().filter(|line| !line.trim().is_empty());
+        lines
+            .filter(|line| !multiline.joins(line.as_bytes()))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn stack_traces_are_one_event_each() {
+        let cases = [
+            (
+                "java",
+                "2026-11-23 10:00:00.123 ERROR 1 --- [main] c.e.Shop : cannot pay\n\
+                 java.lang.IllegalStateException: no money\n\
+                 \tat com.example.Shop.pay(Shop.java:42)\n\
+                 \tat java.base/java.lang.Thread.run(Thread.java:840)\n\
+                 Caused by: java.net.ConnectException: refused\n\
+                 \t... 12 common frames omitted\n\
+                 \tSuppressed: java.io.IOException: closed\n\
+                 2026-11-23 10:00:01.000 INFO next",
+                vec![
+                    "2026-11-23 10:00:00.123 ERROR 1 --- [main] c.e.Shop : cannot pay",
+                    "2026-11-23 10:00:01.000 INFO next",
+                ],
+            ),
+            (
+                "python",
+                "ERROR:root:cannot pay\n\
+                 Traceback (most recent call last):\n\
+                 \x20 File \"a.py\", line 3, in pay\n\
+                 \x20   raise ValueError(1)\n\
+                 ValueError: 1\n\
+                 \n\
+                 During handling of the above exception, another exception occurred:\n\
+                 \n\
+                 Traceback (most recent call last):\n\
+                 \x20 File \"a.py\", line 5, in <module>\n\
+                 shop.errors.NoMoney: gone\n\
+                 INFO:root:next",
+                vec!["ERROR:root:cannot pay", "INFO:root:next"],
+            ),
+            (
+                "go",
+                "2026/11/23 10:00:00 start\n\
+                 panic: runtime error: index out of range [5] with length 3\n\
+                 \n\
+                 goroutine 1 [running]:\n\
+                 main.(*Shop).pay(0xc000012345, {0x1, 0x2})\n\
+                 \t/src/main.go:12 +0x1d\n\
+                 created by net/http.(*Server).Serve in goroutine 1\n\
+                 \t/usr/local/go/src/net/http/server.go:3285 +0x4b4\n\
+                 exit status 2\n\
+                 2026/11/23 10:00:01 next",
+                vec![
+                    "2026/11/23 10:00:00 start",
+                    "panic: runtime error: index out of range [5] with length 3",
+                    "2026/11/23 10:00:01 next",
+                ],
+            ),
+            (
+                "node",
+                "Error: cannot pay\n\
+                 \x20   at pay (/app/shop.js:3:9)\n\
+                 \x20   at async main (/app/shop.js:9:3) {\n\
+                 \x20 [cause]: TypeError: x\n\
+                 \x20     at y (node:internal/z:1:2)\n\
+                 }\n\
+                 \n\
+                 Node.js v20.11.1\n\
+                 listening on 3000",
+                vec!["Error: cannot pay", "listening on 3000"],
+            ),
+            (
+                "ruby",
+                "shop.rb:3:in `pay': no money (RuntimeError)\n\
+                 \tfrom shop.rb:7:in `block in <main>'\n\
+                 app/models/shop.rb:12:in 'Shop#pay'\n\
+                 I, [2026-11-23T10:00:00.000000 #1]  INFO -- : next",
+                vec![
+                    "shop.rb:3:in `pay': no money (RuntimeError)",
+                    "I, [2026-11-23T10:00:00.000000 #1]  INFO -- : next",
+                ],
+            ),
+        ];
+        for (preset, log, expected) in cases {
+            assert_eq!(begins(preset, log), expected, "{preset}");
+        }
+    }
+
     #[test]
     fn mistakes_are_named() {
         for (settings, part) in [
-            ("{}", "either start or pattern"),
-            (r#"{"start":"a","pattern":"b"}"#, "either start or pattern"),
+            ("{}", "either start, pattern or preset"),
+            (
+                r#"{"start":"a","pattern":"b"}"#,
+                "either start, pattern or preset",
+            ),
             (r#"{"pattern":"("}"#, "multiline pattern \"(\""),
             (r#"{"pattern":"a","lines_max":0}"#, "lines_max"),
         ] {

@@ -1,7 +1,7 @@
 //! Split-block bloom filters: which keys a set certainly does not have.
 //!
-//! A filter is a run of blocks of 512 bits; a key sets eight bits, one in each 64-bit word of one block. Filters are
-//! part of the shard format: the hash (xxh3), the order of bits and little-endian words may not change.
+//! A filter is a run of blocks of 512 bits; a key sets eight bits, one in each 64-bit word of one block. Filters live in
+//! memory alone; the hash (xxh3) is part of the shard format, because tables of words are by it.
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -9,8 +9,8 @@
 //! DAY              DAY.converting              at the next start, after a kill
 //! format 1         being written, or whole     the copy is removed, the conversion begins again
 //! DAY.replaced     whole                       DAY gets its name back, then as above
-//! format 2, and DAY.replaced (format 1)        DAY.replaced becomes DAY.deleted
-//! format 2, and DAY.deleted                    DAY.deleted is removed
+//! format 3, and DAY.replaced (format 1)        DAY.replaced becomes DAY.deleted
+//! format 3, and DAY.deleted                    DAY.deleted is removed
 //! ```
 //!
 //! What must hold: until a whole, durable copy has the shard's name, the shard of format 1 is there under one of two names
@@ -759,8 +759,8 @@ mod tests {
     /// Whatever a kill leaves behind after any file operation, the next start has every event once.
     #[test]
     fn a_kill_after_any_step_loses_and_doubles_nothing() {
-        let golden = Golden::read();
-        let dir = golden::data_dir();
+        let golden = Golden::read("v1");
+        let dir = golden::data_dir("v1");
         let states = tempfile::tempdir().unwrap();
         let mut steps = Vec::new();
         for id in shards(dir.path()) {
@@ -804,7 +804,7 @@ mod tests {
     /// A failure at any step leaves the old shard or the new one, whole, and is made up for later.
     #[test]
     fn a_failure_at_any_step_leaves_a_whole_shard() {
-        let golden = Golden::read();
+        let golden = Golden::read("v1");
         for failing in [
             Step::Begun,
             Step::Committed,
@@ -815,7 +815,7 @@ mod tests {
             Step::Doomed,
             Step::Removed,
         ] {
-            let dir = golden::data_dir();
+            let dir = golden::data_dir("v1");
             let id = shards(dir.path()).remove(0);
             let folder = filenames::shard_folder(dir.path(), &id);
             let outcome = convert_with(dir.path(), |converter| {
@@ -838,8 +838,8 @@ mod tests {
 
     #[test]
     fn without_room_for_the_copy_a_shard_waits_as_it_is() {
-        let golden = Golden::read();
-        let dir = golden::data_dir();
+        let golden = Golden::read("v1");
+        let dir = golden::data_dir("v1");
         let waiting = convert_with(dir.path(), |converter| {
             let converter = Converter {
                 free_bytes: |_| Some(SPARE_BYTES),
@@ -851,7 +851,9 @@ mod tests {
         for (id, reason) in &waiting {
             assert!(matches!(reason, Unconverted::NoRoom { .. }), "{reason}");
             let folder = filenames::shard_folder(dir.path(), id);
-            let before = golden::v1().join("logs/shop").join(id.day.to_string());
+            let before = golden::left_by("v1")
+                .join("logs/shop")
+                .join(id.day.to_string());
             assert_eq!(folder_bytes(&folder), folder_bytes(&before));
         }
         // An event for such a shard waits, and comes in when there is room.
@@ -875,8 +877,8 @@ mod tests {
 
     #[test]
     fn an_event_that_the_index_cannot_take_is_stored_plainly() {
-        let golden = Golden::read();
-        let dir = golden::data_dir();
+        let golden = Golden::read("v1");
+        let dir = golden::data_dir("v1");
         let waiting = convert_with(dir.path(), |converter| {
             let converter = Converter {
                 poison: Some(Position(1043)),
@@ -897,19 +899,19 @@ mod tests {
 
     #[test]
     fn a_shard_that_was_never_persisted_is_converted_to_an_empty_one() {
-        let dir = golden::data_dir();
+        let dir = golden::data_dir("v1");
         let begun = dir.path().join("logs/shop/2026.11.24");
         std::fs::create_dir(&begun).unwrap();
         std::fs::write(begun.join(filenames::SHARD_FORMAT), "1\n").unwrap();
-        assert_eq!(everything(dir.path()), Golden::read().events);
+        assert_eq!(everything(dir.path()), Golden::read("v1").events);
         assert!(!shard::is_older(&begun));
     }
 
     /// An older daybook that ran between the two renames began the shard anew: neither part is removed.
     #[test]
     fn what_an_older_daybook_began_in_between_does_not_displace_the_shard() {
-        let golden = Golden::read();
-        let dir = golden::data_dir();
+        let golden = Golden::read("v1");
+        let dir = golden::data_dir("v1");
         let folder = dir.path().join("logs/shop").join(DAYS[0]);
         std::fs::rename(&folder, filenames::replaced_folder(&folder)).unwrap();
         golden::copy(&dir.path().join("logs/shop").join(DAYS[1]), &folder);

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use event::Timestamp;
 use tantivy::directory::{TerminatingWrite, WritePtr};
@@ -18,6 +18,7 @@ use super::blocks::{self, BlockCache, BlockSize, BlocksFile, BlocksWriter};
 use super::columns::{self, ColumnsFile, ColumnsWriter, PathNumber};
 use super::document::{INGESTED_PATH, LogDocument, TIMESTAMP_PATH};
 use super::flatten::LeafValue;
+use super::matching::values::made_texts;
 use super::schema::{FULL_TEXT_FIELDS, is_full_text};
 
 /// The extension of the file of blocks, and of that of columns.
@@ -27,16 +28,27 @@ pub const COLUMNS: &str = "columns";
 /// Writes and merges the blocks and columns of segments.
 pub struct EventsPlugin {
     cache: BlockCache,
-    is_sealing: Arc<AtomicBool>,
+    wishes: Arc<MergeWishes>,
 }
 
 /// How much a merge that seals a day gives way to everything else.
 const SEALING_NICENESS: i32 = 10;
 
+/// What a shard's writer wants of its merges, which run on threads of tantivy.
+#[derive(Debug, Default)]
+pub struct MergeWishes {
+    /// They make what a day that is over shall be.
+    pub is_sealing: AtomicBool,
+    /// Then these paths get columns, however distinct their texts are.
+    pub exact: Mutex<Vec<String>>,
+    /// They end soon, without a segment: those that were to be merged stay.
+    pub are_given_up: AtomicBool,
+}
+
 impl EventsPlugin {
-    /// What is read for merges is cached in `cache`; while `is_sealing`, merges make what a day that is over shall be.
-    pub fn new(cache: BlockCache, is_sealing: Arc<AtomicBool>) -> EventsPlugin {
-        EventsPlugin { cache, is_sealing }
+    /// What is read for merges is cached in `cache`.
+    pub fn new(cache: BlockCache, wishes: Arc<MergeWishes>) -> EventsPlugin {
+        EventsPlugin { cache, wishes }
     }
 }
 
@@ -108,23 +120,41 @@ impl SegmentPlugin for EventsPlugin {
             });
         }
         let mut size = BlockSize::Open;
-        if self.is_sealing.load(Ordering::Relaxed) {
+        if self.wishes.is_sealing.load(Ordering::Relaxed) {
             size = BlockSize::Sealed;
             // Of this thread alone, which does nothing but merge; not having it is no reason to fail.
             let _ = rustix::process::nice(SEALING_NICENESS);
         }
         let out = target.open_write(SegmentComponent::Custom(BLOCKS.into()))?;
-        blocks::merge(&inputs, size, out)?.terminate()?;
-        let inputs: Vec<_> = column_files
+        let are_given_up = || self.wishes.are_given_up.load(Ordering::Relaxed);
+        blocks::merge(&inputs, size, &are_given_up, out)?.terminate()?;
+        let mut exact = match size {
+            BlockSize::Open => Vec::new(),
+            BlockSize::Sealed => {
+                let exact = self.wishes.exact.lock();
+                exact.expect("no holder of this lock panics").clone()
+            }
+        };
+        // What was exact stays it: late events are no reason to give it up.
+        for (path, summary) in column_files.iter().flat_map(ColumnsFile::paths) {
+            if summary.is_exact() && !exact.iter().any(|exact| exact == path) {
+                exact.push(path.to_owned());
+            }
+        }
+        let made: Vec<_> = files
             .iter()
-            .zip(ctx.readers)
-            .map(|(file, reader)| columns::MergeInput {
+            .map(|(file, ..)| |path: &str| made_texts(file, path).map_err(io::Error::other))
+            .collect();
+        let mut inputs = Vec::with_capacity(files.len());
+        for (at, (file, reader)) in column_files.iter().zip(ctx.readers).enumerate() {
+            inputs.push(columns::MergeInput {
                 file,
                 alive: reader.alive_bitset(),
-            })
-            .collect();
+                made_texts: &made[at],
+            });
+        }
         let mut out = target.open_write(SegmentComponent::Custom(COLUMNS.into()))?;
-        columns::merge(&inputs, &mut out)?;
+        columns::merge(&inputs, &exact, &mut out)?;
         out.terminate()?;
         Ok(())
     }

@@ -206,6 +206,19 @@ impl ShardReader {
     }
 
     /// What each segment has.
+    /// Whether a segment has a column for the texts of a field, so that none must be made to sort or aggregate by it.
+    pub fn has_text_column(&self, segment: usize, field: &str) -> bool {
+        let segment = &self.contents.segments[segment];
+        let path = segment.path(segment.resolve(field));
+        path.is_some_and(|path| path.distinct_text_count > 0)
+    }
+
+    /// Whether some segment has no column for the texts of a path, for being too many different ones.
+    pub(crate) fn is_too_distinct(&self, path: &str) -> bool {
+        let mut segments = self.segments().iter();
+        segments.any(|segment| segment.contents.is_too_distinct(path))
+    }
+
     pub(super) fn segments(&self) -> &[Segment] {
         &self.contents.segments
     }

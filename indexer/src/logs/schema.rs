@@ -18,8 +18,11 @@ use tantivy::schema::{
 };
 use tantivy::store::{Compressor, ZstdCompressor};
 
-/// The format this build writes. A shard with a newer one is refused, one with an older one converted.
-pub const FORMAT_VERSION: u32 = 2;
+/// The format this build writes. A shard with a newer one is refused.
+pub const FORMAT_VERSION: u32 = 3;
+/// Shards from here on are read and written on as they are; older ones are converted. Format 3 has other tables in its blocks
+/// (`blocks/mod.rs`).
+pub const FORMAT_READ: u32 = 2;
 
 /// Values up to this many bytes get a column; longer ones are full texts. Elasticsearch's `ignore_above` is the same.
 pub const COLUMN_BYTES_MAX: usize = 256;

@@ -4,29 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use event::{Position, Timestamp};
-use tantivy::columnar::{Column, ColumnarReader, ColumnarWriter, DynamicColumn, StrColumn};
+use tantivy::columnar::{Column, ColumnarReader, DynamicColumn, StrColumn};
 use tantivy::directory::FileSlice;
 use tantivy::schema::{IndexRecordOption, Term};
 use tantivy::{DateTime, DocId, DocSet, SegmentReader, TERMINATED};
 
 use super::blocks::{BlockCache, BlocksFile, OpenBlock};
-use super::columns::{ColumnKind, ColumnsFile, PathSummary};
+use super::columns::{ColumnKind, ColumnsFile, PathSummary, TEXTS_NAME};
 use super::document::TIMESTAMP_PATH;
-use super::flatten::LeafValue;
 use super::id_filter::IdFilter;
-use super::matching::scan::visit_values;
-use super::plugin::{open_blocks, open_columns, time_in};
+use super::matching::values::made_texts;
+use super::plugin::{open_blocks, open_columns};
 use super::reader::{FieldKinds, ValueColumn};
-use super::schema::{Fields, is_full_text};
+use super::schema::Fields;
 
 /// Names that are found under another one when nothing has the name itself: OTLP's and ECS's spelling of the same.
 const ALIASES: [(&str, &str); 2] = [("trace_id", "trace.id"), ("span_id", "span.id")];
 
 /// Columns made of slots that a segment keeps, in bytes; the ones made first go first.
 const MADE_COLUMNS_BYTES_MAX: usize = 32 * 1024 * 1024;
-
-/// The name of such a column in its columnar.
-const MADE_COLUMN: &str = "texts";
 
 /// What a segment has, read once when it is first seen and kept as long as it lives.
 pub struct SegmentContents {
@@ -37,6 +33,8 @@ pub struct SegmentContents {
     id_filter: OnceLock<IdFilter>,
     /// Columns of texts that lie in slots alone, made when they were asked for: path, column, bytes.
     made_columns: Mutex<Vec<(String, StrColumn, usize)>>,
+    /// How often each of them was asked for.
+    asked: Mutex<BTreeMap<String, u32>>,
 }
 
 /// A segment and what is known of it. Cheap to clone.
@@ -65,7 +63,24 @@ impl SegmentContents {
             timestamps: reader.fast_fields().date("_timestamp")?,
             id_filter: OnceLock::new(),
             made_columns: Mutex::default(),
+            asked: Mutex::default(),
         })
+    }
+
+    /// The paths that were sorted or aggregated by without having a column, how often, and how many texts they have.
+    pub fn asked_columns(&self) -> Vec<(String, u32, u64)> {
+        let asked = self.asked.lock().expect("no holder of this lock panics");
+        let text_count = |path: &str| self.columns.path(path).map_or(0, |path| path.text_count);
+        asked
+            .iter()
+            .map(|(path, times)| (path.clone(), *times, text_count(path)))
+            .collect()
+    }
+
+    /// Whether the texts of a path have no column for being too many different ones.
+    pub fn is_too_distinct(&self, path: &str) -> bool {
+        let summary = self.columns.path(path);
+        summary.is_some_and(|summary| summary.is_too_distinct)
     }
 }
 
@@ -170,24 +185,19 @@ impl Segment {
             let made = &self.contents.made_columns;
             made.lock().expect("no holder of this lock panics")
         };
+        {
+            let asked = self.contents.asked.lock();
+            let mut asked = asked.expect("no holder of this lock panics");
+            *asked.entry(path.to_owned()).or_default() += 1;
+        }
         if let Some((_, column, _)) = lock().iter().find(|(made, ..)| made == path) {
             return Ok(Some(column.clone()));
         }
-        let mut writer = ColumnarWriter::default();
-        visit_values(self, path, &mut |doc, value| {
-            if let LeafValue::Text(text) = value
-                && !is_full_text(path, text)
-                && time_in(text).is_none()
-            {
-                writer.record_str(doc, MADE_COLUMN, text);
-            }
-        })?;
-        let mut bytes = Vec::new();
-        writer.serialize(self.document_count(), None, &mut bytes)?;
+        let bytes = made_texts(self.blocks(), path)?;
         let len = bytes.len();
         let columnar = ColumnarReader::open(FileSlice::from(bytes))?;
         let mut column = None;
-        for handle in columnar.read_columns(MADE_COLUMN)? {
+        for handle in columnar.read_columns(TEXTS_NAME)? {
             if let DynamicColumn::Str(texts) = handle.open()? {
                 column = Some(texts);
             }

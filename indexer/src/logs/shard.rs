@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
@@ -24,9 +24,9 @@ use super::convert;
 use super::directory::ShardDirectory;
 use super::document::LogDocument;
 use super::event_id::EventIds;
-use super::plugin::EventsPlugin;
+use super::plugin::{EventsPlugin, MergeWishes};
 use super::reader::{ShardContents, ShardId, ShardReader};
-use super::schema::{self, FORMAT_VERSION, Fields};
+use super::schema::{self, FORMAT_READ, FORMAT_VERSION, Fields};
 use super::segment::{Segment, SegmentContents};
 use crate::{Error, filenames};
 
@@ -55,10 +55,15 @@ pub struct ShardFiles {
     reader: IndexReader,
     directory: ShardDirectory,
     cache: BlockCache,
-    /// Merges seal.
-    is_sealing: Arc<AtomicBool>,
+    /// Of its merges.
+    wishes: Arc<MergeWishes>,
     known_segments: Arc<std::sync::Mutex<FxHashMap<SegmentId, Arc<SegmentContents>>>>,
 }
+
+/// A field that this many searches sorted or aggregated by keeps its column when the day is sealed.
+const ASKED_OFTEN: u32 = 3;
+/// With more texts than this a field gets a column only when the settings say so: some 100 bytes each while it is made.
+const ASKED_TEXTS_MAX: u64 = 2_000_000;
 
 /// The writer of one shard.
 ///
@@ -144,13 +149,13 @@ impl ShardFiles {
         make_folder(path, id)?;
         let open = || -> tantivy::Result<ShardFiles> {
             let directory = ShardDirectory::open(path)?;
-            let is_sealing = Arc::default();
+            let wishes = Arc::default();
             let index = IndexBuilder::new()
                 .schema(schema::schema())
                 .settings(schema::index_settings())
                 .register_plugin(Arc::new(EventsPlugin::new(
                     cache.clone(),
-                    Arc::clone(&is_sealing),
+                    Arc::clone(&wishes),
                 )))
                 .open_or_create(directory.clone())?;
             let reader = index
@@ -168,7 +173,7 @@ impl ShardFiles {
                 reader,
                 directory,
                 cache: cache.clone(),
-                is_sealing,
+                wishes,
                 known_segments: Arc::default(),
             };
             files.view()?;
@@ -247,6 +252,26 @@ impl ShardFiles {
             segments,
             ids: self.ids.clone(),
         }))
+    }
+}
+
+impl ShardFiles {
+    /// The paths for which searches made columns often enough to keep them from now on, when they are not too large to be
+    /// made in a merge.
+    fn asked_columns(&self) -> Vec<String> {
+        let known = self.known_segments.lock();
+        let known = known.expect("no holder of this lock panics");
+        let mut asked: std::collections::BTreeMap<String, (u32, u64)> = Default::default();
+        for (path, times, texts) in known.values().flat_map(|contents| contents.asked_columns()) {
+            let (all_times, all_texts) = asked.entry(path).or_default();
+            *all_times += times;
+            *all_texts += texts;
+        }
+        let times_min = ASKED_OFTEN * known.len() as u32;
+        let is_worth =
+            |(times, texts): &(u32, u64)| *times >= times_min && *texts <= ASKED_TEXTS_MAX;
+        let asked = asked.into_iter().filter(|(_, asked)| is_worth(asked));
+        asked.map(|(path, _)| path).collect()
     }
 }
 
@@ -442,14 +467,20 @@ impl Shard {
     }
 
     /// Begins to make one segment of all that are visible, regrouped in larger blocks, on threads of its own. Events may be
-    /// added meanwhile; they stay in segments of their own.
+    /// added meanwhile; they stay in segments of their own. The paths of `exact` get columns however distinct their texts
+    /// are, and so do those that searches asked for often.
     ///
     /// # Errors
     /// The writer cannot be had.
-    pub fn begin_sealing(&mut self) -> tantivy::Result<()> {
+    pub fn begin_sealing(&mut self, mut exact: Vec<String>) -> tantivy::Result<()> {
+        exact.extend(self.files.asked_columns());
+        {
+            let wanted = self.files.wishes.exact.lock();
+            *wanted.expect("no holder of this lock panics") = exact;
+        }
         let segments = self.files.index.searchable_segment_ids()?;
         self.writer()?;
-        self.files.is_sealing.store(true, Ordering::Relaxed);
+        self.files.wishes.is_sealing.store(true, Ordering::Relaxed);
         let merge = self.writer()?.merge(&segments);
         let (done, sealing) = channel();
         let spawned = std::thread::Builder::new()
@@ -477,8 +508,17 @@ impl Shard {
             Err(TryRecvError::Disconnected) => Ok(()),
         };
         self.sealing = None;
-        self.files.is_sealing.store(false, Ordering::Relaxed);
+        self.files.wishes.is_sealing.store(false, Ordering::Relaxed);
         Some(outcome)
+    }
+
+    /// Whether some segment lacks the column of one of these paths.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn lacks_columns(&self, paths: &[String]) -> tantivy::Result<bool> {
+        let view = self.files.view()?;
+        Ok(paths.iter().any(|path| view.is_too_distinct(path)))
     }
 
     /// Gives up the writer; its merges go on, on a thread that ends with them. Everything must be visible.
@@ -546,7 +586,7 @@ impl Shard {
         // Dropping the writer gives up what it holds; files it left are removed by the next one.
         self.writer = None;
         self.sealing = None;
-        self.files.is_sealing.store(false, Ordering::Relaxed);
+        self.files.wishes.is_sealing.store(false, Ordering::Relaxed);
         self.held_back = Vec::new();
         self.held_back_bytes = 0;
         self.added = self.visible;
@@ -562,6 +602,12 @@ impl Shard {
     /// Events visible that nobody has begun to persist.
     pub fn since_persisted(&self) -> Since {
         self.visible_since_persisted
+    }
+
+    /// Lets merges that run end soon; what they were to merge stays as it is.
+    pub fn give_up_merges(&self) {
+        let wishes = &self.files.wishes;
+        wishes.are_given_up.store(true, Ordering::Relaxed);
     }
 
     /// Gives up the writer after merges that run have ended. Everything must be visible.
@@ -640,29 +686,37 @@ fn make_folder(path: &Path, id: &ShardId) -> Result<(), Error> {
     match std::fs::read_to_string(&format_path) {
         Ok(text) => {
             check_format(path, &text)?;
-            return match is_older(path) {
-                true => Err(Error::Unconverted { shard: id.name() }),
-                false => Ok(()),
-            };
+            if is_older(path) {
+                return Err(Error::Unconverted { shard: id.name() });
+            }
+            // What is written from here on is not for an older daybook.
+            if text.trim() != FORMAT_VERSION.to_string() {
+                write_format(path).map_err(Error::io(&format_path))?;
+            }
+            return Ok(());
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(Error::io(&format_path)(error)),
     }
     std::fs::create_dir_all(path).map_err(Error::io(path))?;
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&format_path)?;
-        std::io::Write::write_all(&mut file, format!("{FORMAT_VERSION}\n").as_bytes())?;
-        file.sync_all()?;
-        let mut folder: Option<&Path> = Some(path);
-        // The folder itself, the index's folder and `logs` may all be new.
-        for _ in 0..3 {
-            let Some(at) = folder else { break };
-            std::fs::File::open(at)?.sync_all()?;
-            folder = at.parent();
-        }
-        Ok(())
-    };
-    write().map_err(Error::io(&format_path))
+    write_format(path).map_err(Error::io(&format_path))
+}
+
+/// Writes the format of a shard durably; one that is there is replaced as a whole.
+fn write_format(path: &Path) -> std::io::Result<()> {
+    let begun = path.join(filenames::SHARD_FORMAT_BEGUN);
+    let mut file = std::fs::File::create(&begun)?;
+    std::io::Write::write_all(&mut file, format!("{FORMAT_VERSION}\n").as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&begun, path.join(filenames::SHARD_FORMAT))?;
+    let mut folder: Option<&Path> = Some(path);
+    // The folder itself, the index's folder and `logs` may all be new.
+    for _ in 0..3 {
+        let Some(at) = folder else { break };
+        std::fs::File::open(at)?.sync_all()?;
+        folder = at.parent();
+    }
+    Ok(())
 }
 
 /// Reads every byte of a shard's durable state and compares checksums, changing nothing. Answers how many events it has.
@@ -709,11 +763,11 @@ pub fn check_format(path: &Path, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a shard is of an older format than this build writes.
+/// Whether a shard is of a format that is no longer read.
 pub fn is_older(folder: &Path) -> bool {
     let format = std::fs::read_to_string(folder.join(filenames::SHARD_FORMAT));
     let found = format.ok().and_then(|text| text.trim().parse::<u32>().ok());
-    found.is_some_and(|found| found < FORMAT_VERSION)
+    found.is_some_and(|found| found < FORMAT_READ)
 }
 
 /// Whether a shard's files are wrong, rather than out of reach for the moment.

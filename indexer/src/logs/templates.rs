@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tantivy::DocId;
 
 use super::blocks::spelling::text_of;
-use super::blocks::{Block, BlockError, MarkKind, OpenBlock, Row};
+use super::blocks::{BlockError, Map, MarkKind, OpenBlock, Row};
 use super::reader::ReadError;
 use super::segment::Segment;
 
@@ -35,7 +35,7 @@ pub struct TemplateId {
 
 /// Some ten thousand neighbouring documents of a segment, in groups of one template each.
 pub struct TemplateBlock {
-    block: Arc<Block>,
+    map: Arc<Map>,
     documents: Range<DocId>,
     templates: Vec<Option<TemplateId>>,
 }
@@ -73,7 +73,7 @@ impl SegmentTemplates {
         Ok(TemplateBlock {
             templates: templates.collect(),
             documents: place.first_document..place.end_document(),
-            block,
+            map: self.read(blocks.map(number, &block))?,
         })
     }
 
@@ -121,7 +121,7 @@ impl SegmentTemplates {
         let blocks = self.segment.blocks();
         let (number, document) = blocks.locate(doc).ok_or(NO_DOCUMENT)?;
         let open = OpenBlock::new(blocks, number)?;
-        let (group, row) = open.block().row_of(document).ok_or(NO_DOCUMENT)?;
+        let (group, row) = open.row_of(document)?;
         if group.template.is_none() {
             return Ok(None);
         }
@@ -159,7 +159,7 @@ impl TemplateBlock {
     /// The group of a document of this block.
     #[inline]
     pub fn group_of(&self, doc: DocId) -> usize {
-        self.block.group_number_of(doc - self.documents.start)
+        usize::from(self.map.groups_of()[(doc - self.documents.start) as usize])
     }
 }
 

@@ -1,13 +1,15 @@
-//! What the golden shards of an older format hold, and where to put a copy of them.
+//! What the golden shards of older formats hold, and where to put a copy of them.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The data directory that a daybook of format 1 left behind, with `expected.json`.
-pub fn v1() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1")
+/// The data directory that a daybook of a format left behind, with `expected.json`: `v1` or `v2`.
+pub fn left_by(format: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/formats")
+        .join(format)
 }
 
 /// One event as it must be found, in the order of the fields.
@@ -32,8 +34,8 @@ pub struct Golden {
 }
 
 impl Golden {
-    pub fn read() -> Golden {
-        let text = std::fs::read_to_string(v1().join("expected.json")).unwrap();
+    pub fn read(format: &str) -> Golden {
+        let text = std::fs::read_to_string(left_by(format).join("expected.json")).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let list = |name: &str| json[name].as_array().unwrap().clone();
@@ -82,9 +84,9 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A data directory with the golden shards.
-pub fn data_dir() -> tempfile::TempDir {
+/// A data directory with the golden shards of a format.
+pub fn data_dir(format: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    copy(&v1(), dir.path());
+    copy(&left_by(format), dir.path());
     dir
 }

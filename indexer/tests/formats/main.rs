@@ -63,16 +63,26 @@ fn with_id(operation: Operation, id: &str, timestamp_ns: i64, source: &str) -> E
 
 #[test]
 fn everything_in_shards_of_format_1_is_found() {
-    let golden = Golden::read();
-    let dir = golden::data_dir();
+    let dir = everything_is_found("v1");
+    assert_eq!(formats(dir.path()), ["3\n", "3\n"]);
+}
+
+#[test]
+fn everything_in_shards_of_format_2_is_found() {
+    everything_is_found("v2");
+}
+
+fn formats(data_dir: &Path) -> [String; 2] {
+    DAYS.map(|day| std::fs::read_to_string(folder(data_dir, day).join("format")).unwrap())
+}
+
+fn everything_is_found(format: &str) -> tempfile::TempDir {
+    let golden = Golden::read(format);
+    let dir = golden::data_dir(format);
     let mut store = open(dir.path(), &golden);
     let snapshot = store.snapshot();
     assert!(snapshot.failed.is_empty(), "{:?}", snapshot.failed);
     assert_eq!(everything(&snapshot), golden.events);
-    for day in DAYS {
-        let format = std::fs::read_to_string(folder(dir.path(), day).join("format")).unwrap();
-        assert_eq!(format, "2\n");
-    }
     for event in &golden.events {
         let found = hits(&snapshot, &ids(&[&event.id]));
         let positions: Vec<u64> = found.iter().map(|hit| hit.position.0).collect();
@@ -111,12 +121,24 @@ fn everything_in_shards_of_format_1_is_found() {
     assert_eq!(words(named("message"), "order 10041"), 1);
     let level = Leaf::Equals(named("level"), Scalar::Text("warn".into()));
     assert_eq!(positions(level).len(), 19);
+    drop(snapshot);
+    dir
 }
 
 #[test]
 fn converted_shards_are_written_to_as_if_they_were_new() {
-    let golden = Golden::read();
-    let dir = golden::data_dir();
+    are_written_to("v1");
+}
+
+#[test]
+fn shards_of_format_2_are_written_to_as_if_they_were_new() {
+    let dir = are_written_to("v2");
+    assert_eq!(formats(dir.path()), ["3\n", "3\n"]);
+}
+
+fn are_written_to(format: &str) -> tempfile::TempDir {
+    let golden = Golden::read(format);
+    let dir = golden::data_dir(format);
     let mut store = open(dir.path(), &golden);
     let mut expected = golden.events.clone();
     // One with an id of its sender, one with an id of ours.
@@ -160,27 +182,33 @@ fn converted_shards_are_written_to_as_if_they_were_new() {
     store.indexer.close().unwrap();
     let mut store = open(dir.path(), &golden);
     assert_eq!(everything(&store.snapshot()), expected);
+    drop(store);
+    dir
 }
 
 #[test]
-fn a_check_verifies_shards_of_format_1_and_changes_nothing() {
-    let golden = Golden::read();
-    let dir = golden::data_dir();
+fn a_check_verifies_older_shards_and_changes_nothing() {
+    for format in ["v1", "v2"] {
+        check_changes_nothing(format);
+    }
+}
+
+fn check_changes_nothing(format: &str) {
+    let golden = Golden::read(format);
+    let dir = golden::data_dir(format);
     let report = indexer::check(dir.path(), true).unwrap();
     assert!(report.is_clean(), "{report:?}");
     let events: u64 = report.shards.iter().map(|shard| shard.events).sum();
     assert_eq!(events, golden.events.len() as u64);
-    for day in DAYS {
-        let format = std::fs::read_to_string(folder(dir.path(), day).join("format")).unwrap();
-        assert_eq!(format, "1\n");
-    }
+    let expected = format!("{}\n", &format[1..]);
+    assert_eq!(formats(dir.path()), [expected.clone(), expected]);
 }
 
 /// A shard that cannot be converted is no reason not to start, and is not forgotten either.
 #[test]
 fn a_damaged_shard_of_format_1_is_reported_and_stays_until_an_event_needs_its_place() {
-    let golden = Golden::read();
-    let dir = golden::data_dir();
+    let golden = Golden::read("v1");
+    let dir = golden::data_dir("v1");
     let damaged = folder(dir.path(), DAYS[1]);
     let store_file = std::fs::read_dir(&damaged)
         .unwrap()

@@ -6,6 +6,7 @@ mod beats;
 mod file;
 mod fluent_forward;
 mod gelf;
+mod push;
 mod syslog;
 
 use collector::source as sources;
@@ -31,16 +32,25 @@ pub enum Source {
     Gelf(sources::gelf::Settings),
     /// `type: syslog`.
     Syslog(sources::syslog::Settings),
+    /// `type: http`.
+    Http(sources::http::EntrySettings),
+    /// `type: loki_push`.
+    LokiPush(sources::loki_push::EntrySettings),
+    /// `type: splunk_hec`.
+    SplunkHec(sources::splunk_hec::EntrySettings),
 }
 
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 5] = [
+const BUILT: [(&str, Read); 8] = [
     ("beats", beats::read),
     ("file", file::read),
     ("fluent_forward", fluent_forward::read),
     ("gelf", gelf::read),
+    ("http", push::read_http),
+    ("loki_push", push::read_loki_push),
+    ("splunk_hec", push::read_splunk_hec),
     ("syslog", syslog::read),
 ];
 
@@ -70,7 +80,7 @@ impl Source {
     /// The listeners it takes from, by their names in `listen:`.
     pub fn listeners(&self) -> &[String] {
         match self {
-            Source::File(_) => &[],
+            Source::File(_) | Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => &[],
             Source::Beats(beats) => &beats.listen,
             Source::FluentForward(forward) => &forward.listen,
             Source::Gelf(gelf) => &gelf.listen,
@@ -81,6 +91,14 @@ impl Source {
     /// Its `type`.
     pub fn kind(&self) -> &'static str {
         self.parts().0
+    }
+
+    /// Whether there is one such source, on the listener for HTTP, however it is configured.
+    pub fn is_pushed_to(&self) -> bool {
+        matches!(
+            self,
+            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_)
+        )
     }
 
     fn parts(&self) -> (&'static str, Option<&str>, Json) {
@@ -94,6 +112,9 @@ impl Source {
             ),
             Source::Gelf(gelf) => ("gelf", gelf.pipeline.as_deref(), json!(gelf)),
             Source::Syslog(syslog) => ("syslog", syslog.pipeline.as_deref(), json!(syslog)),
+            Source::Http(http) => ("http", http.pipeline.as_deref(), json!(http)),
+            Source::LokiPush(loki) => ("loki_push", loki.pipeline.as_deref(), json!(loki)),
+            Source::SplunkHec(hec) => ("splunk_hec", hec.pipeline.as_deref(), json!(hec)),
         }
     }
 }

@@ -14,7 +14,6 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use event::{Document, Event, IndexName, Timestamp};
 use flate2::bufread::ZlibDecoder;
 use serde::{Deserialize, Serialize};
@@ -255,7 +254,7 @@ impl BeatsDialogue {
         document.remove("@metadata");
         let index = &self.stamp.index;
         if let Some(pipeline) = &self.stamp.pipeline {
-            match pipeline.event(document, index, now) {
+            match pipeline.event(&mut document, index, now) {
                 Ok(event) => written.events.push(event),
                 Err(reason) => written.dropped.push(reason),
             }
@@ -266,7 +265,7 @@ impl BeatsDialogue {
         if claimed.is_none() && document.get("@timestamp").is_none() {
             document.set_str("@timestamp", &now.to_rfc3339());
         }
-        let source = Bytes::from(document.to_bytes());
+        let source = document.to_bytes();
         written
             .events
             .push(Event::create(index.clone(), claimed.unwrap_or(now), source));

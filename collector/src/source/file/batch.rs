@@ -31,6 +31,9 @@ pub struct Stamp {
 pub struct BatchBuilder<'a> {
     stamp: &'a Stamp,
     received: Timestamp,
+    received_text: String,
+    /// One for all lines, so that its memory is used again.
+    document: Document,
     /// `{"@timestamp":"...","message":"`, the same for every line of the batch.
     opening: Vec<u8>,
     /// `","host.name":"..."}`, or less.
@@ -58,6 +61,8 @@ impl<'a> BatchBuilder<'a> {
         BatchBuilder {
             stamp,
             received,
+            received_text: received.to_rfc3339(),
+            document: Document::new(),
             opening: format!(
                 "{{\"@timestamp\":\"{}\",\"message\":\"",
                 received.to_rfc3339()
@@ -146,14 +151,17 @@ impl<'a> BatchBuilder<'a> {
     }
 
     fn push_through(&mut self, pipeline: &Pipeline, line: Line<'_>) {
-        let document = self.document(line);
-        match pipeline.event(document, &self.stamp.index, self.received) {
+        let mut document = std::mem::take(&mut self.document);
+        self.fill(&mut document, line);
+        match pipeline.event(&mut document, &self.stamp.index, self.received) {
             Ok(event) => self.events.push(event),
             Err(reason) => self.dropped.push(reason),
         }
+        self.document = document;
     }
 
-    fn document(&self, line: Line<'_>) -> Document {
+    fn fill(&self, document: &mut Document, line: Line<'_>) {
+        document.clear();
         let text = String::from_utf8_lossy(line.text);
         if matches!(text, std::borrow::Cow::Owned(_)) {
             self.stamp
@@ -161,8 +169,7 @@ impl<'a> BatchBuilder<'a> {
                 .invalid_utf8_lines
                 .fetch_add(1, Ordering::Relaxed);
         }
-        let mut document = Document::new();
-        document.set_str("@timestamp", &self.received.to_rfc3339());
+        document.set_str("@timestamp", &self.received_text);
         match text.contains("\r\n") {
             true => document.set_str("message", &text.replace("\r\n", "\n")),
             false => document.set_str("message", &text),
@@ -175,7 +182,6 @@ impl<'a> BatchBuilder<'a> {
         if let Some(host_name) = &self.stamp.host_name {
             document.set_str("host.name", host_name);
         }
-        document
     }
 }
 

@@ -382,7 +382,13 @@ mod tests {
     }
 
     fn messages(batch: &Batch) -> Vec<String> {
-        let message = |source: &[u8]| Document::parse(source).unwrap().get_str("message").unwrap();
+        let message = |source: &[u8]| {
+            Document::parse(source)
+                .unwrap()
+                .get_str("message")
+                .map(std::borrow::Cow::into_owned)
+                .unwrap()
+        };
         batch
             .events
             .iter()

@@ -221,8 +221,8 @@ impl Writer<'_> {
                 self.written.events.push(event);
             }
             Some(pipeline) => {
-                let document = Document::parse(&text).expect("what is written here is JSON");
-                match pipeline.event(document, index, self.arrival.now) {
+                let mut document = Document::parse(&text).expect("what is written here is JSON");
+                match pipeline.event(&mut document, index, self.arrival.now) {
                     Ok(event) => self.written.events.push(event),
                     Err(reason) => self.written.dropped.push(reason),
                 }

@@ -94,8 +94,8 @@ impl Writer {
             self.written.events.push(event);
             return;
         };
-        let document = Document::parse(&text).expect("what is written here is a JSON object");
-        match pipeline.event(document, index, self.now) {
+        let mut document = Document::parse(&text).expect("what is written here is a JSON object");
+        match pipeline.event(&mut document, index, self.now) {
             Ok(event) => self.written.events.push(event),
             Err(reason) => self.written.dropped.push(reason),
         }
@@ -143,13 +143,13 @@ impl Writer {
 }
 
 fn text_of(sent: &Document, peer: IpAddr, now: Timestamp) -> (Vec<u8>, Timestamp) {
-    let claimed = sent.get("timestamp").and_then(|value| seconds(value.get()));
+    let claimed = sent.get("timestamp").and_then(|value| seconds(value));
     let believed = claimed.filter(|time| *time <= now.plus(AHEAD_MAX));
     let timestamp = believed.unwrap_or(now);
     let mut out = format!("{{\"@timestamp\":\"{}\"", timestamp.to_rfc3339()).into_bytes();
     let message = sent.get_str("short_message").unwrap_or_default();
     push_field(&mut out, "message", &message);
-    let severity = sent.get("level").and_then(|value| severity(value.get()));
+    let severity = sent.get("level").and_then(|value| severity(value));
     let own_level = match severity.and_then(Priority::new) {
         Some(priority) => priority.level(),
         None => level::detect(&message).unwrap_or(level::UNKNOWN),
@@ -167,7 +167,7 @@ fn text_of(sent: &Document, peer: IpAddr, now: Timestamp) -> (Vec<u8>, Timestamp
         if let Some(name) = name_of(name, severity.is_some())
             && !names.contains(&name)
         {
-            push_sent_field(&mut out, &name, value.get());
+            push_sent_field(&mut out, &name, value);
             names.insert(name);
         }
     }

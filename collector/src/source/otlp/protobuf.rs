@@ -10,9 +10,7 @@ use super::record::{
     Attribute, DEPTH_READ_MAX, Part, ReadError, Record, Scope, Take, Undecodable, Value,
     keep_last_of_each_key,
 };
-
-/// Groups are obsolete and only read over; deeper ones are no one's honest message.
-const GROUP_DEPTH_MAX: usize = 32;
+use crate::source::protobuf::Fields;
 
 /// Reads an `ExportLogsServiceRequest`.
 ///
@@ -54,7 +52,7 @@ pub fn count(message: &[u8], path: &[&[u32]]) -> Result<u64, Undecodable> {
         return Ok(1);
     };
     let mut total = 0;
-    let mut fields = Fields { rest: message };
+    let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         if numbers.contains(&number) {
             total += count(field.bytes()?, rest)?;
@@ -68,7 +66,7 @@ fn for_each_message<'a>(
     wanted: u32,
     take: &mut dyn FnMut(&'a [u8]) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
-    let mut fields = Fields { rest: message };
+    let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         if number == wanted {
             take(field.bytes()?)?;
@@ -78,7 +76,7 @@ fn for_each_message<'a>(
 }
 
 fn read_scope<'a>(message: &'a [u8], scope: &mut Scope<'a>) -> Result<(), Undecodable> {
-    let mut fields = Fields { rest: message };
+    let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         match number {
             1 => scope.name = field.text()?,
@@ -93,7 +91,7 @@ fn read_scope<'a>(message: &'a [u8], scope: &mut Scope<'a>) -> Result<(), Undeco
 
 fn read_record(message: &[u8]) -> Result<Record<'_>, Undecodable> {
     let mut record = Record::default();
-    let mut fields = Fields { rest: message };
+    let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         match number {
             1 => record.time_unix_nano = field.fixed64()?,
@@ -119,7 +117,7 @@ fn read_attribute(message: &[u8], depth: usize) -> Result<Attribute<'_>, Undecod
         key: Cow::Borrowed(""),
         value: Value::Null,
     };
-    let mut fields = Fields { rest: message };
+    let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         match number {
             1 => attribute.key = field.text()?,
@@ -135,7 +133,7 @@ fn read_value(message: &[u8], depth: usize) -> Result<Value<'_>, Undecodable> {
         return Ok(Value::Bytes(Cow::Borrowed(message)));
     }
     let mut value = Value::Null;
-    let mut fields = Fields { rest: message };
+    let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         match number {
             1 => value = Value::Text(field.text()?),
@@ -153,7 +151,7 @@ fn read_value(message: &[u8], depth: usize) -> Result<Value<'_>, Undecodable> {
 
 fn read_list(message: &[u8], depth: usize) -> Result<Value<'_>, Undecodable> {
     let mut values = Vec::new();
-    let mut fields = Fields { rest: message };
+    let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         if number == 1 {
             values.push(read_value(field.bytes()?, depth + 1)?);
@@ -164,7 +162,7 @@ fn read_list(message: &[u8], depth: usize) -> Result<Value<'_>, Undecodable> {
 
 fn read_map(message: &[u8], depth: usize) -> Result<Value<'_>, Undecodable> {
     let mut attributes = Vec::new();
-    let mut fields = Fields { rest: message };
+    let mut fields = Fields::of(message);
     while let Some((number, field)) = fields.next()? {
         if number == 1 {
             attributes.push(read_attribute(field.bytes()?, depth + 1)?);
@@ -172,143 +170,6 @@ fn read_map(message: &[u8], depth: usize) -> Result<Value<'_>, Undecodable> {
     }
     keep_last_of_each_key(&mut attributes);
     Ok(Value::Map(attributes))
-}
-
-/// The fields of one message, in the order of the wire.
-struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Field<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Bytes(&'a [u8]),
-    Fixed32(u32),
-}
-
-impl<'a> Fields<'a> {
-    fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Undecodable> {
-        loop {
-            if self.rest.is_empty() {
-                return Ok(None);
-            }
-            let (number, wire_type) = self.key()?;
-            let field = match wire_type {
-                0 => Field::Varint(self.varint()?),
-                1 => Field::Fixed64(u64::from_le_bytes(self.array()?)),
-                2 => Field::Bytes(self.length_delimited()?),
-                5 => Field::Fixed32(u32::from_le_bytes(self.array()?)),
-                3 => {
-                    self.skip_group(number)?;
-                    continue;
-                }
-                _ => return Err(malformed("an unknown wire type")),
-            };
-            return Ok(Some((number, field)));
-        }
-    }
-
-    fn key(&mut self) -> Result<(u32, u8), Undecodable> {
-        let key = u32::try_from(self.varint()?).map_err(|_| malformed("a field number"))?;
-        if key >> 3 == 0 {
-            return Err(malformed("field number 0"));
-        }
-        Ok((key >> 3, (key & 7) as u8))
-    }
-
-    fn varint(&mut self) -> Result<u64, Undecodable> {
-        let mut value = 0u64;
-        for (at, byte) in self.rest.iter().take(10).enumerate() {
-            // The tenth byte has room for one bit.
-            if at == 9 && *byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << (7 * at);
-            if byte & 0x80 == 0 {
-                self.rest = &self.rest[at + 1..];
-                return Ok(value);
-            }
-        }
-        Err(malformed("a variable-length integer"))
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Undecodable> {
-        let (head, tail) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or_else(|| malformed("a number that ends early"))?;
-        self.rest = tail;
-        Ok(*head)
-    }
-
-    fn length_delimited(&mut self) -> Result<&'a [u8], Undecodable> {
-        let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
-        let (head, tail) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or_else(|| malformed("a length beyond the end"))?;
-        self.rest = tail;
-        Ok(head)
-    }
-
-    fn skip_group(&mut self, number: u32) -> Result<(), Undecodable> {
-        let mut open = vec![number];
-        while let Some(innermost) = open.last() {
-            let (number, wire_type) = self.key()?;
-            match wire_type {
-                0 => drop(self.varint()?),
-                1 => drop(self.array::<8>()?),
-                2 => drop(self.length_delimited()?),
-                5 => drop(self.array::<4>()?),
-                3 if open.len() < GROUP_DEPTH_MAX => open.push(number),
-                4 if number == *innermost => drop(open.pop()),
-                _ => return Err(malformed("a group without its end")),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<'a> Field<'a> {
-    fn bytes(self) -> Result<&'a [u8], Undecodable> {
-        match self {
-            Field::Bytes(bytes) => Ok(bytes),
-            _ => Err(malformed("a number where a message or a string belongs")),
-        }
-    }
-
-    fn text(self) -> Result<Cow<'a, str>, Undecodable> {
-        let text = std::str::from_utf8(self.bytes()?);
-        Ok(Cow::Borrowed(
-            text.map_err(|_| malformed("a string that is not UTF-8"))?,
-        ))
-    }
-
-    fn varint(self) -> Result<u64, Undecodable> {
-        match self {
-            Field::Varint(value) => Ok(value),
-            _ => Err(malformed("another type where an integer belongs")),
-        }
-    }
-
-    fn fixed64(self) -> Result<u64, Undecodable> {
-        match self {
-            Field::Fixed64(value) => Ok(value),
-            _ => Err(malformed("another type where eight bytes belong")),
-        }
-    }
-
-    fn fixed32(self) -> Result<u32, Undecodable> {
-        match self {
-            Field::Fixed32(value) => Ok(value),
-            _ => Err(malformed("another type where four bytes belong")),
-        }
-    }
-}
-
-fn malformed(found: &str) -> Undecodable {
-    Undecodable(format!("not valid protobuf: {found}"))
 }
 
 #[cfg(test)]

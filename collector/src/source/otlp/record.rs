@@ -1,5 +1,6 @@
 //! A log record as both encodings of OTLP carry it, borrowed from the request wherever that can be.
 
+pub use crate::source::protobuf::Undecodable;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -88,11 +89,6 @@ pub enum Part<'a> {
     /// A record, or why it cannot be read.
     Record(Result<Record<'a>, String>),
 }
-
-/// The request is not of its encoding.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Undecodable(pub String);
 
 /// Why the reading of a request ended before its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

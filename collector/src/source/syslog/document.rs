@@ -137,10 +137,10 @@ impl Writer {
         match &self.stamp.pipeline {
             None => self.written.push((self.out.len(), timestamp)),
             Some(pipeline) => {
-                let document = Document::parse(&self.out[start..])
+                let mut document = Document::parse(&self.out[start..])
                     .expect("what is written here is a JSON object");
                 self.out.truncate(start);
-                match pipeline.event(document, &self.stamp.index, self.clock.now()) {
+                match pipeline.event(&mut document, &self.stamp.index, self.clock.now()) {
                     Ok(event) => self.events.push(event),
                     Err(reason) => self.dropped.push(reason),
                 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::patterns::PATTERNS;
+use crate::transform::typed::FieldType;
 
 /// `%{A}` may lead to `%{B}` and on this far; our own go eight deep.
 const DEPTH_MAX: usize = 32;
@@ -29,19 +30,6 @@ pub struct Capture {
     pub field: String,
     /// What its text is turned into.
     pub field_type: FieldType,
-}
-
-/// What a field's text is turned into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldType {
-    /// It stays a text.
-    String,
-    /// A whole number of any length.
-    Int,
-    /// A number.
-    Float,
-    /// `true` or `false`.
-    Bool,
 }
 
 /// Why a pattern cannot be written out.
@@ -263,7 +251,7 @@ impl Expansion<'_> {
         let field = parts.next().filter(|field| !field.is_empty());
         let field_type = parts
             .next()
-            .map_or(Ok(FieldType::String), FieldType::parse)?;
+            .map_or(Ok(FieldType::String), self::field_type)?;
         let definition = self.definition(name)?;
         match field {
             Some(field) => self.open_field(field, field_type)?,
@@ -316,16 +304,15 @@ impl Expansion<'_> {
     }
 }
 
-impl FieldType {
-    fn parse(text: &str) -> Result<FieldType, ExpandError> {
-        Ok(match text {
-            "int" | "long" => FieldType::Int,
-            "float" | "double" => FieldType::Float,
-            "bool" | "boolean" => FieldType::Bool,
-            "string" => FieldType::String,
-            other => return Err(ExpandError::UnknownType(other.to_owned())),
-        })
-    }
+/// Also by Logstash's other names.
+fn field_type(name: &str) -> Result<FieldType, ExpandError> {
+    let short = match name {
+        "long" => "int",
+        "double" => "float",
+        "boolean" => "bool",
+        name => name,
+    };
+    FieldType::parse(short).ok_or_else(|| ExpandError::UnknownType(name.to_owned()))
 }
 
 /// `[http][method]` is `http.method`; anything else is itself.

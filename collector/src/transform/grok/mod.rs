@@ -6,17 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use event::{Document, RawJson};
+use event::{Document, Timestamp};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::{Transform, TransformError, Verdict, message_field, text_of};
+use super::{Transform, TransformError, Verdict, message_field, text_of, typed};
 
 mod expand;
 mod patterns;
 
+use expand::Capture;
 pub use expand::ExpandError;
-use expand::{Capture, FieldType};
 
 /// A compiled pattern may take this much memory; `%{COMBINEDAPACHELOG}` takes a tenth of it.
 const COMPILED_BYTES_MAX: usize = 16 << 20;
@@ -77,7 +77,7 @@ impl Grok {
 }
 
 impl Transform for Grok {
-    fn apply(&self, document: &mut Document) -> Result<Verdict, TransformError> {
+    fn apply(&self, document: &mut Document, _: Timestamp) -> Result<Verdict, TransformError> {
         let text = text_of(document, &self.field)?;
         for pattern in &self.patterns {
             let Some(found) = pattern.regex.captures(&text) else {
@@ -87,7 +87,7 @@ impl Transform for Grok {
                 // A part that is absent or empty is no field, as in Logstash.
                 let value = found.get(*group).map_or("", |part| part.as_str());
                 if !value.is_empty() {
-                    set(document, capture, value);
+                    typed::set(document, &capture.field, capture.field_type, value);
                 }
             }
             return Ok(Verdict::Keep);
@@ -122,57 +122,6 @@ fn last_line(message: &str) -> String {
     line.trim_start_matches("error: ").to_owned()
 }
 
-fn set(document: &mut Document, capture: &Capture, value: &str) {
-    let typed: Option<RawJson> = match capture.field_type {
-        FieldType::String => None,
-        FieldType::Int => integer(value),
-        FieldType::Float => number(value),
-        FieldType::Bool => boolean(value),
-    };
-    // What is no number stays a text: a field may hold both.
-    match typed {
-        Some(value) => document.set(&capture.field, value),
-        None => document.set_str(&capture.field, value),
-    }
-}
-
-fn integer(text: &str) -> Option<RawJson> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let significant = digits.trim_start_matches('0');
-    let spelled = match significant {
-        "" => "0".to_owned(),
-        digits => format!("{sign}{digits}"),
-    };
-    RawJson::from(serde_json::value::RawValue::from_string(spelled).ok()?).into()
-}
-
-/// Keeps the spelling where it is JSON's own: `0.470` stays `0.470`.
-fn number(text: &str) -> Option<RawJson> {
-    let is_like_json = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    if is_like_json && let Ok(value) = serde_json::value::RawValue::from_string(text.to_owned()) {
-        return Some(value);
-    }
-    let value: f64 = text.parse().ok()?;
-    value
-        .is_finite()
-        .then(|| serde_json::value::to_raw_value(&value).ok())
-        .flatten()
-}
-
-fn boolean(text: &str) -> Option<RawJson> {
-    let is_true = text.eq_ignore_ascii_case("true");
-    let is_false = text.eq_ignore_ascii_case("false");
-    (is_true || is_false)
-        .then(|| serde_json::value::to_raw_value(&is_true).ok())
-        .flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,7 +140,7 @@ mod tests {
     fn cut(grok: &Grok, line: &str) -> Option<String> {
         let mut document = Document::new();
         document.set_str("message", line);
-        grok.apply(&mut document).ok()?;
+        grok.apply(&mut document, Timestamp::MIN).ok()?;
         document.remove("message");
         Some(String::from_utf8(document.to_bytes().to_vec()).unwrap())
     }

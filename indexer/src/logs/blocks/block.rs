@@ -6,9 +6,9 @@ use super::file::FramePlace;
 use super::number::Cursor;
 use super::shape::{MarkKind, Shapes};
 use super::spelling::Letters;
-use super::texts::{TextKind, Texts};
-use super::writer::{GROUPS_MAX, SEALED_BLOCK_DOCUMENTS, by_frequency};
-use super::{BlockError, FORM_ONE, FORM_PACKED, MARK_MAX};
+use super::texts::Texts;
+use super::writer::{GROUPS_MAX, SEALED_BLOCK_DOCUMENTS};
+use super::{BlockError, FORM_ONE, FORM_PACKED};
 
 /// Which slots a group has, and where they stand among those of its block.
 ///
@@ -51,6 +51,14 @@ impl GroupPlan {
             }
         }
         plan
+    }
+
+    /// The same for a template with so many variables.
+    pub fn with_variables(self, variables: usize) -> GroupPlan {
+        GroupPlan {
+            variables: variables as u32,
+            ..self
+        }
     }
 
     /// How many logical slots.
@@ -106,17 +114,19 @@ pub fn for_each_framed(plans: &[GroupPlan], mut visit: impl FnMut(usize, usize))
     }
 }
 
-/// A block's directory and map, read. Kept in memory by the hundred, so it is compact.
+/// The groups of a block. Kept in memory by the hundred, as are [`Slots`] and [`Map`], each for itself: most searches need
+/// the first of many blocks and the others of few.
 pub struct Block {
     groups: Vec<Group>,
+    slot_count: usize,
+}
+
+/// Where the values of the groups of a block are.
+pub struct Slots {
     /// Each with a tag in the two lowest bits: the number of a text, how many packed ones are before it, or which of
     /// `framed` it is.
     slots: Vec<u32>,
     framed: Vec<FramedSlot>,
-    /// The group of each document.
-    group_of: Vec<u16>,
-    /// The documents of each group in order, one group behind the other.
-    documents: Vec<u32>,
 }
 
 const TAG_ONE: u32 = 0;
@@ -133,7 +143,8 @@ pub struct Group {
     pub template: Option<u32>,
     /// How many documents it has.
     pub rows: u32,
-    first_row: u32,
+    /// How many rows the groups before it have.
+    pub first_row: u32,
 }
 
 /// Where the values of a slot are.
@@ -165,23 +176,20 @@ pub struct FramedSlot {
 const DAMAGED: BlockError = BlockError::Damaged("a directory");
 
 impl Block {
-    /// Reads a directory and a map.
+    /// Reads groups; answers also where they end.
     ///
     /// # Errors
     /// They are damaged, or not of these shapes and texts.
     pub fn read(
-        directory: &[u8],
-        map: &[u8],
-        frames: &[FramePlace],
+        section: &[u8],
         shapes: &Shapes,
         texts: &Texts,
-    ) -> Result<Block, BlockError> {
-        let mut cursor = Cursor::new(directory);
+    ) -> Result<(Block, usize), BlockError> {
+        let mut cursor = Cursor::new(section);
         let group_count = cursor.count()?;
         if group_count > GROUPS_MAX {
             return Err(DAMAGED);
         }
-        let mut groups = Vec::with_capacity(group_count);
         let mut shape_numbers = Vec::with_capacity(group_count);
         for _ in 0..group_count {
             let shape = cursor.small()?;
@@ -190,22 +198,16 @@ impl Block {
             }
             shape_numbers.push(shape);
         }
+        let mut groups = Vec::with_capacity(group_count);
         let mut slot_count = 0;
         for shape in shape_numbers {
             let template = cursor.small()?;
             let (template, is_packed) = ((template / 2).checked_sub(1), template % 2 == 1);
-            let mut variables = 0;
-            if let Some(template) = template {
-                let is_template =
-                    (template as usize) < texts.len() && texts.kind(template) == TextKind::Template;
-                if !is_template {
-                    return Err(DAMAGED);
-                }
-                let text = texts.text(template).iter();
-                variables = text.filter(|byte| **byte <= MARK_MAX).count();
-            }
-            let marks = shapes.shape(shape).marks.iter().map(|mark| mark.kind);
-            let mut plan = GroupPlan::new(shape, marks, variables);
+            let variables = match template {
+                Some(template) => texts.variables(template).ok_or(DAMAGED)?,
+                None => 0,
+            };
+            let mut plan = shapes.plan(shape, variables);
             plan.is_packed = is_packed;
             plan.first_slot = slot_count as u32;
             slot_count += plan.own_slots();
@@ -222,29 +224,51 @@ impl Block {
             group.first_row = rows;
             rows = rows.checked_add(group.rows).ok_or(DAMAGED)?;
         }
-        if rows as usize > SEALED_BLOCK_DOCUMENTS || slot_count > directory.len() {
+        if rows as usize > SEALED_BLOCK_DOCUMENTS || slot_count >= 1 << (32 - TAG_BITS) {
             return Err(DAMAGED);
         }
-        let mut block = Block {
-            groups,
-            slots: Vec::with_capacity(slot_count),
+        Ok((Block { groups, slot_count }, cursor.at()))
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Group>() * self.groups.len()
+    }
+
+    /// Its groups.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+}
+
+impl Slots {
+    /// Reads the slots of these groups.
+    ///
+    /// # Errors
+    /// They are damaged, or not of this block, its frames and texts.
+    pub fn read(
+        section: &[u8],
+        block: &Block,
+        frames: &[FramePlace],
+        texts: &Texts,
+    ) -> Result<Slots, BlockError> {
+        let mut slots = Slots {
+            slots: Vec::with_capacity(block.slot_count.min(section.len())),
             framed: Vec::new(),
-            group_of: Vec::new(),
-            documents: Vec::new(),
         };
-        block.read_slots(&mut cursor, slot_count, frames, texts)?;
-        block.read_map(map, rows as usize)?;
-        Ok(block)
+        let mut cursor = Cursor::new(section);
+        slots.read_slots(&mut cursor, block, frames, texts)?;
+        Ok(slots)
     }
 
     fn read_slots(
         &mut self,
         cursor: &mut Cursor,
-        slot_count: usize,
+        block: &Block,
         frames: &[FramePlace],
         texts: &Texts,
     ) -> Result<(), BlockError> {
-        let forms = cursor.take(slot_count)?;
+        let forms = cursor.take(block.slot_count)?;
         let mut ones = Vec::new();
         for _ in forms.iter().filter(|form| **form == FORM_ONE) {
             let text = cursor.small()?;
@@ -254,7 +278,8 @@ impl Block {
             ones.push(text);
         }
         let mut ones = ones.into_iter();
-        for plan in self.groups.iter().map(|group| group.plan) {
+        let plans: Vec<GroupPlan> = block.groups.iter().map(|group| group.plan).collect();
+        for plan in &plans {
             let own = plan.first_slot as usize..plan.first_slot as usize + plan.own_slots();
             let mut packed = 0;
             for form in &forms[own] {
@@ -271,7 +296,6 @@ impl Block {
                 return Err(DAMAGED);
             }
         }
-        let plans: Vec<GroupPlan> = self.groups.iter().map(|group| group.plan).collect();
         let mut framed = Vec::new();
         for_each_framed(&plans, |_, slot| {
             if self.slots[slot] == TAG_FRAMED {
@@ -307,61 +331,9 @@ impl Block {
         Ok(())
     }
 
-    fn read_map(&mut self, map: &[u8], rows: usize) -> Result<(), BlockError> {
-        const WRONG: BlockError = BlockError::Damaged("a map is not for its documents");
-        if map.len() != 2 * rows {
-            return Err(WRONG);
-        }
-        let counts: Vec<u32> = self.groups.iter().map(|group| group.rows).collect();
-        let by_rank = by_frequency(&counts);
-        let (low, high) = map.split_at(rows);
-        let mut next: Vec<u32> = self.groups.iter().map(|group| group.first_row).collect();
-        self.documents = vec![0; rows];
-        self.group_of = Vec::with_capacity(rows);
-        for (document, (low, high)) in low.iter().zip(high).enumerate() {
-            let rank = u16::from_le_bytes([*low, *high]);
-            let number = *by_rank.get(usize::from(rank)).ok_or(WRONG)?;
-            let group = &self.groups[number as usize];
-            let row = &mut next[number as usize];
-            if *row >= group.first_row + group.rows {
-                return Err(WRONG);
-            }
-            self.documents[*row as usize] = document as u32;
-            self.group_of.push(number as u16);
-            *row += 1;
-        }
-        Ok(())
-    }
-
-    /// About how much memory it takes, in bytes.
+    /// About how much memory they take, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Group>() * self.groups.len()
-            + size_of::<u32>() * self.slots.len()
-            + size_of::<FramedSlot>() * self.framed.len()
-            + (size_of::<u16>() + size_of::<u32>()) * self.documents.len()
-    }
-
-    /// Its groups.
-    pub fn groups(&self) -> &[Group] {
-        &self.groups
-    }
-
-    /// The documents of a group, by row.
-    pub fn documents_of(&self, group: &Group) -> &[u32] {
-        &self.documents[group.first_row as usize..(group.first_row + group.rows) as usize]
-    }
-
-    /// The group of a document, and its row there.
-    pub fn row_of(&self, document: u32) -> Option<(&Group, usize)> {
-        let group = &self.groups[usize::from(*self.group_of.get(document as usize)?)];
-        let row = self.documents_of(group).binary_search(&document).ok()?;
-        Some((group, row))
-    }
-
-    /// The place of a document's group among [`Block::groups`]; `document` is one of the block.
-    #[inline]
-    pub fn group_number_of(&self, document: u32) -> usize {
-        usize::from(self.group_of[document as usize])
+        size_of::<u32>() * self.slots.len() + size_of::<FramedSlot>() * self.framed.len()
     }
 
     /// Where a logical slot of a group is.
@@ -377,15 +349,17 @@ impl Block {
         ones.map(|slot| slot >> TAG_BITS)
     }
 
-    /// Where the values of a group's packed slots are, and how many lines that is.
-    pub fn packed_slot(&self, group: &Group) -> (Slot, usize) {
+    /// Where the values of a group's packed slots are.
+    pub fn packed_slot(&self, group: &Group) -> Slot {
+        self.slot_in_block(group.plan.packed_slot())
+    }
+
+    /// How many lines a group's packed slots have together.
+    pub fn packed_lines(&self, group: &Group) -> usize {
         let own = group.plan.first_slot as usize..group.plan.packed_slot();
         let slots = self.slots[own].iter();
         let packed = slots.filter(|slot| **slot & ((1 << TAG_BITS) - 1) == TAG_PACKED);
-        (
-            self.slot_in_block(group.plan.packed_slot()),
-            packed.count() * group.rows as usize,
-        )
+        packed.count() * group.rows as usize
     }
 
     fn slot_in_block(&self, slot: usize) -> Slot {

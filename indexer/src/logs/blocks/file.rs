@@ -1,6 +1,7 @@
 //! The file of a segment's blocks, read: where everything is, and documents as they were.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -9,13 +10,16 @@ use quick_cache::sync::Cache;
 use tantivy::directory::OwnedBytes;
 use zstd::bulk::Decompressor;
 
-use super::block::{Block, FramedSlot, Group, Slot};
+use super::answers::{Answer, Answers};
+use super::block::{Block, FramedSlot, Group, Slot, Slots};
+use super::map::{Map, Rows};
 use super::number::{Cursor, push_number};
 use super::shape::{MarkKind, Shapes};
 use super::slot::{SlotValues, line};
 use super::texts::Texts;
+use super::word_table::WordTable;
 use super::writer::{SEALED_BLOCK_DOCUMENTS, TIME_BYTES_MAX, write_time};
-use super::{BlockError, FORM, MARK_MAX};
+use super::{BlockError, FORM, FORM_OF_FILTERS, MARK_MAX};
 
 const MAGIC: &[u8; 4] = b"DBLK";
 const FOOTER_BYTES: usize = 3 * 8 + 4 + 4;
@@ -34,18 +38,16 @@ pub struct Section {
     pub plain_len: u64,
 }
 
-/// The lengths of a frame and its filter.
+/// The lengths of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FramePlace {
     /// Compressed.
     pub len: u64,
     /// Decompressed.
     pub plain_len: u64,
-    /// Of its filter.
-    pub filter_len: u64,
 }
 
-/// A block in the index of the file: frames, filters, map and directory follow each other from `start` on.
+/// A block in the index of the file: its frames and parts follow each other from `start` on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexEntry {
     /// How many documents it has.
@@ -54,12 +56,75 @@ pub struct IndexEntry {
     pub start: u64,
     /// Its frames.
     pub frames: Vec<FramePlace>,
+    /// The length of the table of words, which is not compressed.
+    pub words_len: u64,
+    /// The length of the pieces, which are not compressed.
+    pub pieces_len: u64,
     /// The length of the map, compressed; it has two bytes for each document.
     pub map_len: u64,
-    /// The length of the directory, compressed.
-    pub directory_len: u64,
+    /// The length of the groups, compressed.
+    pub groups_len: u64,
     /// Decompressed.
-    pub directory_plain_len: u64,
+    pub groups_plain_len: u64,
+    /// The length of the slots, compressed.
+    pub slots_len: u64,
+    /// Decompressed.
+    pub slots_plain_len: u64,
+}
+
+impl IndexEntry {
+    /// The lengths behind the frames, in the order they are written in.
+    fn lengths(&self) -> [u64; 7] {
+        [
+            self.words_len,
+            self.pieces_len,
+            self.map_len,
+            self.groups_len,
+            self.groups_plain_len,
+            self.slots_len,
+            self.slots_plain_len,
+        ]
+    }
+
+    fn read(cursor: &mut Cursor, form: u32) -> Result<IndexEntry, BlockError> {
+        let mut entry = IndexEntry {
+            document_count: cursor.small()?,
+            start: cursor.number()? as u64,
+            frames: Vec::new(),
+            words_len: 0,
+            pieces_len: 0,
+            map_len: 0,
+            groups_len: 0,
+            groups_plain_len: 0,
+            slots_len: 0,
+            slots_plain_len: 0,
+        };
+        let frame_count = cursor.count()?;
+        entry.frames.reserve(frame_count);
+        for _ in 0..frame_count {
+            entry.frames.push(FramePlace {
+                len: cursor.number()? as u64,
+                plain_len: cursor.number()? as u64,
+            });
+            if form == FORM_OF_FILTERS {
+                // Filters are passed over; a block without a table is looked through.
+                entry.words_len += cursor.number()? as u64;
+            }
+        }
+        let mut number = || Ok::<u64, BlockError>(cursor.number()? as u64);
+        if form != FORM_OF_FILTERS {
+            entry.words_len = number()?;
+            entry.pieces_len = number()?;
+        }
+        entry.map_len = number()?;
+        entry.groups_len = number()?;
+        entry.groups_plain_len = number()?;
+        if form != FORM_OF_FILTERS {
+            entry.slots_len = number()?;
+            entry.slots_plain_len = number()?;
+        }
+        Ok(entry)
+    }
 }
 
 /// Writes the index.
@@ -75,15 +140,11 @@ pub fn write_index(shapes: Section, texts: Section, blocks: &[IndexEntry], out: 
         push_number(out, block.start as usize);
         push_number(out, block.frames.len());
         for frame in &block.frames {
-            for number in [frame.len, frame.plain_len, frame.filter_len] {
+            for number in [frame.len, frame.plain_len] {
                 push_number(out, number as usize);
             }
         }
-        for number in [
-            block.map_len,
-            block.directory_len,
-            block.directory_plain_len,
-        ] {
+        for number in block.lengths() {
             push_number(out, number as usize);
         }
     }
@@ -109,39 +170,43 @@ pub struct BlockPlace {
     /// The block's entry in the file's index.
     pub entry: IndexEntry,
     frame_starts: Vec<u64>,
-    filter_starts: Vec<u64>,
+    words: Range<u64>,
+    pieces: Range<u64>,
     map: Section,
-    directory: Section,
+    groups: Section,
+    slots: Section,
 }
 
 impl BlockPlace {
     fn new(first_document: u32, entry: IndexEntry) -> Option<BlockPlace> {
         let mut at = entry.start;
-        let mut starts = |lengths: &mut dyn Iterator<Item = u64>| {
-            let mut starts = Vec::with_capacity(entry.frames.len());
-            for len in lengths {
-                starts.push(at);
-                at = at.checked_add(len)?;
-            }
-            Some(starts)
+        let mut frame_starts = Vec::with_capacity(entry.frames.len());
+        for frame in &entry.frames {
+            frame_starts.push(at);
+            at = at.checked_add(frame.len)?;
+        }
+        let mut next = |len: u64| {
+            let start = at;
+            at = at.checked_add(len)?;
+            Some(start..at)
         };
-        let frame_starts = starts(&mut entry.frames.iter().map(|frame| frame.len))?;
-        let filter_starts = starts(&mut entry.frames.iter().map(|frame| frame.filter_len))?;
-        let sections = starts(&mut [entry.map_len, entry.directory_len].into_iter())?;
+        let (words, pieces) = (next(entry.words_len)?, next(entry.pieces_len)?);
+        let mut section = |len: u64, plain_len: u64| {
+            let start = next(len)?.start;
+            Some(Section {
+                start,
+                len,
+                plain_len,
+            })
+        };
         Some(BlockPlace {
             first_document,
             frame_starts,
-            filter_starts,
-            map: Section {
-                start: sections[0],
-                len: entry.map_len,
-                plain_len: 2 * u64::from(entry.document_count),
-            },
-            directory: Section {
-                start: sections[1],
-                len: entry.directory_len,
-                plain_len: entry.directory_plain_len,
-            },
+            words,
+            pieces,
+            map: section(entry.map_len, 2 * u64::from(entry.document_count))?,
+            groups: section(entry.groups_len, entry.groups_plain_len)?,
+            slots: section(entry.slots_len, entry.slots_plain_len)?,
             entry,
         })
     }
@@ -152,27 +217,49 @@ impl BlockPlace {
     }
 }
 
-/// Directories and frames that were read, of all files; the ones used least are dropped.
+/// Parts and frames of blocks that were read, of all files; the ones used least are dropped.
 ///
-/// Directories have a part of their own: a search that reads many frames shall not drive them out.
+/// Each kind has room of its own, so that a search that reads many frames does not drive the parts out; answers to questions
+/// (answers.rs) have a sixth.
 #[derive(Clone)]
 pub struct BlockCache {
-    blocks: Arc<Cache<Key, Arc<Block>, ByMemory>>,
+    parts: Arc<Cache<Key, Part, ByMemory>>,
     frames: Arc<Cache<Key, Arc<Frame>, ByMemory>>,
+    answers: Answers,
     next_file: Arc<AtomicU64>,
     /// Those not at work: making one costs as much as decompressing some KiB.
     decompressors: Arc<Mutex<Vec<Decompressor<'static>>>>,
 }
 
-/// A file, a block, and which frame of it.
+/// A file, a block, and which frame or part of it.
 type Key = (u64, u32, u32);
+
+/// What a block has beside its frames, read.
+#[derive(Clone)]
+enum Part {
+    Block(Arc<Block>),
+    Slots(Arc<Slots>),
+    Map(Arc<Map>),
+    Rows(Arc<Rows>),
+}
+
+const BLOCK_PART: u32 = 0;
+const SLOTS_PART: u32 = 1;
+const MAP_PART: u32 = 2;
+const ROWS_PART: u32 = 3;
 
 #[derive(Clone)]
 struct ByMemory;
 
-impl Weighter<Key, Arc<Block>> for ByMemory {
-    fn weight(&self, _: &Key, block: &Arc<Block>) -> u64 {
-        block.memory_bytes() as u64 + 64
+impl Weighter<Key, Part> for ByMemory {
+    fn weight(&self, _: &Key, part: &Part) -> u64 {
+        let bytes = match part {
+            Part::Block(block) => block.memory_bytes(),
+            Part::Slots(slots) => slots.memory_bytes(),
+            Part::Map(map) => map.memory_bytes(),
+            Part::Rows(rows) => rows.memory_bytes(),
+        };
+        bytes as u64 + 64
     }
 }
 
@@ -186,11 +273,13 @@ impl Weighter<Key, Arc<Frame>> for ByMemory {
 impl BlockCache {
     /// Keeps about so many bytes.
     pub fn new(bytes: u64) -> BlockCache {
-        let half = bytes / 2;
+        let answers = bytes / 6;
+        let half = (bytes - answers) / 2;
         let items = |bytes_each: u64| (half / bytes_each) as usize;
         BlockCache {
-            blocks: Arc::new(Cache::with_weighter(items(256 * 1024), half, ByMemory)),
+            parts: Arc::new(Cache::with_weighter(items(128 * 1024), half, ByMemory)),
             frames: Arc::new(Cache::with_weighter(items(128 * 1024), half, ByMemory)),
+            answers: Answers::new(answers),
             next_file: Arc::default(),
             decompressors: Arc::default(),
         }
@@ -247,6 +336,7 @@ struct Inner {
     bytes: OwnedBytes,
     file: u64,
     cache: BlockCache,
+    form: u32,
     places: Vec<BlockPlace>,
     shapes: Section,
     texts: Section,
@@ -294,25 +384,8 @@ impl BlocksFile {
         let mut places = Vec::new();
         let mut first_document = 0_u32;
         for _ in 0..cursor.count()? {
-            let document_count = cursor.small()?;
-            let start = cursor.number()? as u64;
-            let frame_count = cursor.count()?;
-            let mut frames = Vec::with_capacity(frame_count);
-            for _ in 0..frame_count {
-                frames.push(FramePlace {
-                    len: cursor.number()? as u64,
-                    plain_len: cursor.number()? as u64,
-                    filter_len: cursor.number()? as u64,
-                });
-            }
-            let entry = IndexEntry {
-                document_count,
-                start,
-                frames,
-                map_len: cursor.number()? as u64,
-                directory_len: cursor.number()? as u64,
-                directory_plain_len: cursor.number()? as u64,
-            };
+            let entry = IndexEntry::read(&mut cursor, form)?;
+            let document_count = entry.document_count;
             if document_count as usize > SEALED_BLOCK_DOCUMENTS {
                 return Err(BlockError::Damaged("a block of too many documents"));
             }
@@ -327,6 +400,7 @@ impl BlocksFile {
                 bytes,
                 file: cache.next_file.fetch_add(1, Ordering::Relaxed),
                 cache: cache.clone(),
+                form,
                 places,
                 shapes,
                 texts,
@@ -366,64 +440,143 @@ impl BlocksFile {
         (self.inner.shapes.len, self.inner.texts.len)
     }
 
-    /// The directory and map of a block.
+    /// Whether blocks have tables of words and pieces; those that a daybook of shard format 2 wrote have none.
+    pub fn has_tables(&self) -> bool {
+        self.inner.form != FORM_OF_FILTERS
+    }
+
+    /// The groups of a block.
     ///
     /// # Errors
     /// They are damaged.
     pub fn block(&self, block: usize) -> Result<Arc<Block>, BlockError> {
-        let key = (self.inner.file, block as u32, 0);
-        if let Some(block) = self.inner.cache.blocks.get(&key) {
+        let key = (self.inner.file, block as u32, BLOCK_PART);
+        if let Some(Part::Block(block)) = self.inner.cache.parts.get(&key) {
             return Ok(block);
         }
-        let place = &self.inner.places[block];
-        let directory = self.section(place.directory)?;
-        let map = self.section(place.map)?;
-        let frames = &place.entry.frames;
-        let read = Block::read(&directory, &map, frames, self.shapes()?, self.texts()?)?;
+        let section = self.section(self.inner.places[block].groups)?;
+        let (read, _) = Block::read(&section, self.shapes()?, self.texts()?)?;
         let read = Arc::new(read);
-        self.inner.cache.blocks.insert(key, Arc::clone(&read));
+        let part = Part::Block(Arc::clone(&read));
+        self.inner.cache.parts.insert(key, part);
         Ok(read)
     }
 
-    /// The filter of a frame.
+    /// The slots of a block, whose groups these are.
     ///
     /// # Errors
-    /// The file ends before it.
-    pub fn filter(&self, block: usize, frame: usize) -> Result<&[u8], BlockError> {
+    /// They are damaged.
+    pub fn slots(&self, block: usize, groups: &Block) -> Result<Arc<Slots>, BlockError> {
+        let key = (self.inner.file, block as u32, SLOTS_PART);
+        if let Some(Part::Slots(slots)) = self.inner.cache.parts.get(&key) {
+            return Ok(slots);
+        }
         let place = &self.inner.places[block];
-        let start = place.filter_starts[frame] as usize;
-        let end = start + place.entry.frames[frame].filter_len as usize;
-        self.inner.bytes.get(start..end).ok_or(ENDS_EARLY)
+        let (section, start) = match self.has_tables() {
+            true => (self.section(place.slots)?, 0),
+            // They stand behind the groups.
+            false => {
+                let section = self.section(place.groups)?;
+                let (_, end) = Block::read(&section, self.shapes()?, self.texts()?)?;
+                (section, end)
+            }
+        };
+        let frames = &place.entry.frames;
+        let read = Slots::read(&section[start..], groups, frames, self.texts()?)?;
+        let read = Arc::new(read);
+        let part = Part::Slots(Arc::clone(&read));
+        self.inner.cache.parts.insert(key, part);
+        Ok(read)
     }
 
-    /// A frame's bytes as they are in the file, and its filter's.
-    ///
-    /// # Errors
-    /// The file ends before them.
-    pub fn raw_frame(&self, block: usize, frame: usize) -> Result<&[u8], BlockError> {
-        let place = &self.inner.places[block];
-        let start = place.frame_starts[frame] as usize;
-        let end = start + place.entry.frames[frame].len as usize;
-        self.inner.bytes.get(start..end).ok_or(ENDS_EARLY)
-    }
-
-    /// A map's bytes as they are in the file.
-    ///
-    /// # Errors
-    /// The file ends before them.
-    pub fn raw_map(&self, block: usize) -> Result<&[u8], BlockError> {
-        let map = self.inner.places[block].map;
-        let start = map.start as usize;
-        let range = start..start + map.len as usize;
-        self.inner.bytes.get(range).ok_or(ENDS_EARLY)
-    }
-
-    /// A directory, decompressed.
+    /// The map of a block, whose groups these are.
     ///
     /// # Errors
     /// It is damaged.
-    pub fn directory(&self, block: usize) -> Result<Vec<u8>, BlockError> {
-        self.section(self.inner.places[block].directory)
+    pub fn map(&self, block: usize, groups: &Block) -> Result<Arc<Map>, BlockError> {
+        let key = (self.inner.file, block as u32, MAP_PART);
+        if let Some(Part::Map(map)) = self.inner.cache.parts.get(&key) {
+            return Ok(map);
+        }
+        let section = self.section(self.inner.places[block].map)?;
+        let read = Arc::new(Map::read(&section, groups)?);
+        let part = Part::Map(Arc::clone(&read));
+        self.inner.cache.parts.insert(key, part);
+        Ok(read)
+    }
+
+    /// The documents of each group of a block, whose map this is.
+    pub fn rows(&self, block: usize, groups: &Block, map: &Map) -> Arc<Rows> {
+        let key = (self.inner.file, block as u32, ROWS_PART);
+        if let Some(Part::Rows(rows)) = self.inner.cache.parts.get(&key) {
+            return rows;
+        }
+        let rows = Arc::new(Rows::new(groups, map));
+        let part = Part::Rows(Arc::clone(&rows));
+        self.inner.cache.parts.insert(key, part);
+        rows
+    }
+
+    /// What a question, given by a hash of all that it is, found in a block before.
+    pub fn answer(&self, question: u128, block: usize) -> Option<Answer> {
+        let Inner { cache, file, .. } = &*self.inner;
+        cache.answers.get(*file, question, block as u32)
+    }
+
+    /// Keeps what a question found in a block.
+    pub fn keep_answer(&self, question: u128, block: usize, answer: Answer) {
+        let Inner { cache, file, .. } = &*self.inner;
+        cache.answers.insert(*file, question, block as u32, answer);
+    }
+
+    /// Which frames of a block have which words; `None` where there are no tables.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn words(&self, block: usize) -> Result<Option<WordTable<'_>>, BlockError> {
+        if !self.has_tables() {
+            return Ok(None);
+        }
+        let place = &self.inner.places[block];
+        let bytes = self.raw(&place.words)?;
+        WordTable::open(bytes, place.entry.frames.len()).map(Some)
+    }
+
+    /// Which pieces of words the frames of a block have; `None` where there are no tables.
+    ///
+    /// # Errors
+    /// The file ends before them.
+    pub fn pieces(&self, block: usize) -> Result<Option<&[u8]>, BlockError> {
+        match self.has_tables() {
+            true => self.raw(&self.inner.places[block].pieces).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The bytes, as they are in the file, of a block's frames and tables and map: of all that has no numbers of the
+    /// segment in it.
+    ///
+    /// # Errors
+    /// The file ends before them.
+    pub fn raw_front(&self, block: usize) -> Result<&[u8], BlockError> {
+        let place = &self.inner.places[block];
+        self.raw(&(place.entry.start..place.map.start + place.map.len))
+    }
+
+    fn raw(&self, range: &Range<u64>) -> Result<&[u8], BlockError> {
+        let range = range.start as usize..range.end as usize;
+        self.inner.bytes.get(range).ok_or(ENDS_EARLY)
+    }
+
+    /// The groups and the slots of a block, decompressed, as [`BlocksWriter`] wrote them.
+    ///
+    /// [`BlocksWriter`]: super::BlocksWriter
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn plain_parts(&self, block: usize) -> Result<(Vec<u8>, Vec<u8>), BlockError> {
+        let place = &self.inner.places[block];
+        Ok((self.section(place.groups)?, self.section(place.slots)?))
     }
 
     /// A frame, decompressed.
@@ -448,8 +601,10 @@ impl BlocksFile {
     /// # Errors
     /// It is damaged.
     pub fn plain_frame(&self, block: usize, frame: usize) -> Result<Vec<u8>, BlockError> {
-        let plain_len = self.inner.places[block].entry.frames[frame].plain_len;
-        let raw = self.raw_frame(block, frame)?;
+        let place = &self.inner.places[block];
+        let FramePlace { len, plain_len } = place.entry.frames[frame];
+        let start = place.frame_starts[frame];
+        let raw = self.raw(&(start..start + len))?;
         self.inner.cache.decompress(raw, plain_len)
     }
 
@@ -489,7 +644,9 @@ impl BlocksFile {
     pub fn has_id(&self, document: u32) -> Result<bool, BlockError> {
         let (number, document) = self.locate(document).ok_or(NO_DOCUMENT)?;
         let block = self.block(number)?;
-        let (group, _) = block.row_of(document).ok_or(NO_DOCUMENT)?;
+        let map = self.map(number, &block)?;
+        let group = map.groups_of().get(document as usize).ok_or(NO_DOCUMENT)?;
+        let group = &block.groups()[usize::from(*group)];
         let marks = &self.shapes()?.shape(group.plan.shape).marks;
         Ok(marks.first().is_some_and(|mark| mark.kind == MarkKind::Id))
     }
@@ -533,11 +690,14 @@ impl Frame {
     }
 }
 
-/// A block at work: keeps the frames that it has read.
+/// A block at work: keeps what of it was read.
 pub struct OpenBlock {
     file: BlocksFile,
     number: usize,
     block: Arc<Block>,
+    slots: OnceCell<Arc<Slots>>,
+    map: OnceCell<Arc<Map>>,
+    rows: OnceCell<Arc<Rows>>,
     frames: RefCell<Vec<Option<Arc<Frame>>>>,
 }
 
@@ -551,13 +711,71 @@ impl OpenBlock {
             block: file.block(number)?,
             file: file.clone(),
             number,
+            slots: OnceCell::new(),
+            map: OnceCell::new(),
+            rows: OnceCell::new(),
             frames: RefCell::default(),
         })
     }
 
-    /// Its groups and slots.
-    pub fn block(&self) -> &Block {
-        &self.block
+    /// Its groups.
+    pub fn groups(&self) -> &[Group] {
+        self.block.groups()
+    }
+
+    /// Where their values are.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn slots(&self) -> Result<&Slots, BlockError> {
+        if self.slots.get().is_none() {
+            let read = self.file.slots(self.number, &self.block)?;
+            let _ = self.slots.set(read);
+        }
+        self.slots.get().map(|slots| &**slots).ok_or(ENDS_EARLY)
+    }
+
+    /// The place among the groups of each document's group.
+    ///
+    /// # Errors
+    /// The map is damaged.
+    pub fn groups_of(&self) -> Result<&[u16], BlockError> {
+        Ok(self.map()?.groups_of())
+    }
+
+    /// The documents of a group, by row.
+    ///
+    /// # Errors
+    /// The map is damaged.
+    pub fn documents_of(&self, group: &Group) -> Result<&[u32], BlockError> {
+        Ok(self.rows()?.of(group))
+    }
+
+    /// The group of a document, and its row there.
+    ///
+    /// # Errors
+    /// There is no such document, or the map is damaged.
+    pub fn row_of(&self, document: u32) -> Result<(&Group, usize), BlockError> {
+        let group = self.groups_of()?.get(document as usize);
+        let group = &self.groups()[usize::from(*group.ok_or(NO_DOCUMENT)?)];
+        let row = self.rows()?.of(group).binary_search(&document);
+        Ok((group, row.map_err(|_| NO_DOCUMENT)?))
+    }
+
+    fn rows(&self) -> Result<&Rows, BlockError> {
+        if self.rows.get().is_none() {
+            let read = self.file.rows(self.number, &self.block, self.map()?);
+            let _ = self.rows.set(read);
+        }
+        self.rows.get().map(|rows| &**rows).ok_or(ENDS_EARLY)
+    }
+
+    fn map(&self) -> Result<&Map, BlockError> {
+        if self.map.get().is_none() {
+            let read = self.file.map(self.number, &self.block)?;
+            let _ = self.map.set(read);
+        }
+        self.map.get().map(|map| &**map).ok_or(ENDS_EARLY)
     }
 
     /// One of its frames.
@@ -589,7 +807,7 @@ impl OpenBlock {
         timestamp: i64,
         out: &mut Vec<u8>,
     ) -> Result<Option<String>, BlockError> {
-        let (group, row) = self.block.row_of(document).ok_or(NO_DOCUMENT)?;
+        let (group, row) = self.row_of(document)?;
         let row = Row::new(self, group, row)?;
         let mut id = None;
         let mut slot = 0;
@@ -669,16 +887,16 @@ impl<'b> Row<'b> {
     /// # Errors
     /// It is damaged.
     pub fn value(&self, slot: usize, out: &mut Vec<u8>) -> Result<(), BlockError> {
-        let block = &self.block.block;
-        let (place, rows, row) = match block.slot(self.group, slot) {
+        let slots = self.block.slots()?;
+        let (place, rows, row) = match slots.slot(self.group, slot) {
             Slot::One(text) => {
                 out.extend_from_slice(self.texts.text(text));
                 return Ok(());
             }
             Slot::Packed(before) => {
-                let (place, lines) = block.packed_slot(self.group);
+                let lines = slots.packed_lines(self.group);
                 let before = before as usize * self.group.rows as usize;
-                (place, lines, before + self.row)
+                (slots.packed_slot(self.group), lines, before + self.row)
             }
             framed => (framed, self.group.rows as usize, self.row),
         };

@@ -6,7 +6,7 @@ use super::file::{BlocksFile, OpenBlock};
 use super::writer::{BlockSize, BlocksWriter};
 
 /// Blocks are taken over as they are when they have at least one part in so many of the documents that a block may have;
-/// smaller ones are joined, which costs as much as taking their documents in again.
+/// smaller ones are joined, and older ones without tables written anew, which costs as much as taking their documents in again.
 const COPIED_PART_OPEN: usize = 4;
 /// For a day that is over that work is done once.
 const COPIED_PART_SEALED: usize = 1;
@@ -21,11 +21,23 @@ pub struct MergeInput<'a> {
     pub timestamp: &'a dyn Fn(u32) -> i64,
 }
 
+/// How many documents are taken in between two looks at whether to go on.
+const DOCUMENTS_PER_CHECK: u32 = 4096;
+
 /// Writes, in blocks of this size, the documents of all inputs, one input behind the other, those left out that are not alive.
 ///
 /// # Errors
-/// An input is damaged, or the output could not be written.
-pub fn merge<W: Write>(inputs: &[MergeInput], size: BlockSize, out: W) -> io::Result<W> {
+/// An input is damaged, or the output could not be written; `Interrupted` when `is_given_up`.
+pub fn merge<W: Write>(
+    inputs: &[MergeInput],
+    size: BlockSize,
+    is_given_up: &dyn Fn() -> bool,
+    out: W,
+) -> io::Result<W> {
+    let check = || match is_given_up() {
+        true => Err(io::ErrorKind::Interrupted.into()),
+        false => Ok::<(), io::Error>(()),
+    };
     let mut writer = BlocksWriter::new(out, size)?;
     let part = match size {
         BlockSize::Open => COPIED_PART_OPEN,
@@ -39,7 +51,9 @@ pub fn merge<W: Write>(inputs: &[MergeInput], size: BlockSize, out: W) -> io::Re
             let are_alive = input
                 .is_alive
                 .is_none_or(|is_alive| documents.clone().all(is_alive));
-            if are_alive && place.entry.document_count as usize >= copied_min {
+            let is_large = place.entry.document_count as usize >= copied_min;
+            check()?;
+            if are_alive && is_large && input.file.has_tables() {
                 writer.copy_block(input.file, number)?;
                 continue;
             }
@@ -52,6 +66,9 @@ pub fn merge<W: Write>(inputs: &[MergeInput], size: BlockSize, out: W) -> io::Re
                 let timestamp = (input.timestamp)(document);
                 source.clear();
                 let own = document - place.first_document;
+                if own % DOCUMENTS_PER_CHECK == 0 {
+                    check()?;
+                }
                 let id = block
                     .document(own, timestamp, &mut source)
                     .map_err(damaged)?;

@@ -5,27 +5,33 @@
 //! documents of a *group* (same shape, same template) lie together, so that they compress like a column and can be
 //! searched like one. What comes back is the document byte for byte. Documents keep the order they came in.
 //!
-//! The file `blocks` of a segment, form 1; numbers are unsigned LEB128 unless they say otherwise, sections are zstd:
+//! The file `blocks` of a segment, form 2; numbers are unsigned LEB128 unless they say otherwise, sections are zstd:
 //!
 //! ```text
-//! blocks     for each block: its frames (zstd), their filters (bloom.rs), its map, its directory
+//! blocks     for each block: its frames (zstd), words (word_table.rs), pieces (pieces.rs), map, groups, slots
 //! shapes     section: count, lengths, bytes
 //! texts      section: templates and values that all documents of a group have, with their words (texts.rs)
 //! index      section: for each block where its parts stand (file.rs)
 //! footer     place, length, plain length of the index (u64 each), form (u32), "DBLK"; all little-endian
 //! ```
 //!
-//! A block's map has for each document the rank of its group by frequency, low bytes first, then high bytes. Its
-//! directory (block.rs) has the groups and their slots. A slot is one value for all (its text's number), or it lies in
+//! A block's map has for each document the rank of its group by frequency, low bytes first, then high bytes. Its groups
+//! have a shape, a template and a number of rows; a slot (block.rs) is one value for all (its text's number), or it lies in
 //! a frame: as lines, as a dictionary with a code for each row, or as lengths and values. Small groups are *packed*:
-//! the values of their slots that are no texts are one slot in a frame, one slot behind the other. A frame's filter has the
-//! words of all its slots, and beginnings of words.
+//! the values of their slots that are no texts are one slot in a frame, one slot behind the other. Words lead to the
+//! frames that have them, and so do beginnings of words; pieces tell which letters follow each other in a frame.
+//!
+//! Form 1, of shard format 2, had a filter behind each frame instead of words and pieces, and groups and slots in one
+//! section. It is read without its filters, so searches look through all of it; merges write it anew.
 
+mod answers;
 mod block;
 mod cut;
 mod file;
+mod map;
 mod merge;
 mod number;
+pub mod pieces;
 mod shape;
 mod slot;
 pub mod spelling;
@@ -34,17 +40,22 @@ mod template;
 mod tests;
 pub mod texts;
 pub mod usage;
+mod word_table;
 mod writer;
 
-pub use block::{Block, FramedSlot, Group, Slot};
+pub use answers::Answer;
+pub use block::{FramedSlot, Group, Slot, Slots};
 pub use file::{BlockCache, BlocksFile, OpenBlock, Row};
+pub use map::Map;
 pub use merge::{MergeInput, merge};
 pub use shape::{Mark, MarkKind, Shapes};
 
 pub use writer::{BlockSize, BlocksWriter};
 
 /// The form this build writes.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
+/// The one that had filters instead of tables.
+const FORM_OF_FILTERS: u32 = 1;
 
 /// How the values of a slot are written.
 const FORM_ONE: u8 = 1;
@@ -64,10 +75,10 @@ const TEMPLATE: u8 = 4;
 const TIME_FIRST: u8 = 5;
 const MARK_MAX: u8 = 8;
 
-/// The first letters of a word that are a key of a frame's filter of their own, for searches by beginning.
+/// The first letters of a word that are a key of a block's table of their own, for searches by beginning.
 pub const BEGINNING_CHARS: usize = 3;
 
-/// The key of a filter for words that begin with these [`BEGINNING_CHARS`] characters.
+/// The key in a table for words that begin with these [`BEGINNING_CHARS`] characters.
 pub fn beginning_key(beginning: &str) -> u64 {
     super::bloom::hash(beginning.as_bytes()) ^ 0x5851_F42D_4C95_7F2D
 }

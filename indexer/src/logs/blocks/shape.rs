@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::flatten::{LeafValue, flatten};
+use super::block::GroupPlan;
 use super::number::{Cursor, push_number};
 use super::{BARE, BlockError, ID, MARK_MAX, TEMPLATE, TEXT, TIME_FIRST, WHOLE};
 
@@ -103,6 +104,9 @@ pub struct Shapes {
 pub struct Shape {
     start: usize,
     end: usize,
+    /// Of its groups, as if templates had no variables.
+    plan: GroupPlan,
+    has_template: bool,
     /// Its marks, in order.
     pub marks: Vec<Mark>,
 }
@@ -150,10 +154,14 @@ impl Shapes {
                     number
                 }
             });
+            let marks = marks.ok_or(BlockError::Damaged("a shape"))?;
+            let kinds = || marks.iter().map(|mark| mark.kind);
             read.shapes.push(Shape {
                 start: at,
                 end: at + len,
-                marks: marks.ok_or(BlockError::Damaged("a shape"))?,
+                plan: GroupPlan::new(read.shapes.len() as u32, kinds(), 0),
+                has_template: kinds().any(|kind| kind == MarkKind::Template),
+                marks,
             });
         }
         read.bytes = section[start..cursor.at()].to_vec();
@@ -168,6 +176,15 @@ impl Shapes {
     /// One of them.
     pub fn shape(&self, number: u32) -> &Shape {
         &self.shapes[number as usize]
+    }
+
+    /// The slots of a group of a shape and a template with so many variables.
+    pub fn plan(&self, number: u32, variables: usize) -> GroupPlan {
+        let shape = self.shape(number);
+        match shape.has_template {
+            true => shape.plan.with_variables(variables),
+            false => shape.plan,
+        }
     }
 
     /// Its text: the document with marks for values.

@@ -133,7 +133,8 @@ fn more_documents_than_a_block_holds_are_several_blocks() {
         is_alive: Some(&is_alive),
         timestamp: &timestamp,
     };
-    let merged = open(merge(&[input], BlockSize::Sealed, Vec::new()).unwrap()).unwrap();
+    let merged = merge(&[input], BlockSize::Sealed, &|| false, Vec::new());
+    let merged = open(merged.unwrap()).unwrap();
     assert_eq!(document_count(&merged), 69_999);
     // A day that is over has larger blocks.
     assert_eq!(merged.places().len(), 1);
@@ -225,7 +226,7 @@ proptest! {
             .zip(&timestamps)
             .map(|((file, is_alive), timestamp)| MergeInput { file, is_alive: Some(is_alive), timestamp })
             .collect();
-        let merged = open(merge(&inputs, BlockSize::Open, Vec::new()).unwrap()).unwrap();
+        let merged = open(merge(&inputs, BlockSize::Open, &|| false, Vec::new()).unwrap()).unwrap();
         let alive: Vec<Sent> = segments.iter().flatten().filter(|(_, alive)| *alive).map(|(event, _)| event.clone()).collect();
         prop_assert_eq!(read(&merged, &|document| alive[document as usize].timestamp), alive);
     }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::super::words::for_each_word;
 use super::number::{Cursor, push_number};
@@ -162,6 +162,8 @@ pub fn is_unclear(template: &[u8]) -> bool {
 pub struct Texts {
     bytes: Vec<u8>,
     texts: Vec<(TextKind, Range<u32>)>,
+    /// For each text how many marks it has.
+    variables: Vec<u32>,
     blocks: Vec<u64>,
     words: Vec<u8>,
     /// For each word, in order, where it ends in `words`.
@@ -197,6 +199,11 @@ impl Texts {
             texts.push((kind, start..end));
         }
         let bytes = cursor.take(end as usize)?.to_vec();
+        let variables = texts.iter().map(|(_, range)| {
+            let text = bytes[range.start as usize..range.end as usize].iter();
+            text.filter(|byte| **byte <= MARK_MAX).count() as u32
+        });
+        let variables = variables.collect();
         let (blocks, _) = cursor.take(8 * count)?.as_chunks();
         let blocks = blocks
             .iter()
@@ -234,6 +241,7 @@ impl Texts {
         let mut texts = Texts {
             bytes,
             texts,
+            variables,
             blocks,
             words,
             word_ends,
@@ -265,6 +273,12 @@ impl Texts {
         &self.bytes[range.start as usize..range.end as usize]
     }
 
+    /// How many variables a template has; `None` when there is no template of this number.
+    pub fn variables(&self, number: u32) -> Option<usize> {
+        let kind = self.texts.get(number as usize)?.0;
+        (kind == TextKind::Template).then(|| self.variables[number as usize] as usize)
+    }
+
     /// The blocks that may use a text: bit `number % 64`.
     pub fn blocks_of(&self, number: u32) -> u64 {
         self.blocks[number as usize]
@@ -284,23 +298,22 @@ impl Texts {
         }
     }
 
-    /// The texts that have a word that begins with `prefix` and fits.
+    /// Calls `visit` with the texts, some of them more than once, that have a word that begins with `prefix` and fits.
     pub fn with_word_like(
         &self,
         prefix: &str,
         mut fits: impl FnMut(&str) -> bool,
-    ) -> FxHashSet<u32> {
-        let mut found = FxHashSet::default();
+        mut visit: impl FnMut(u32),
+    ) {
         for at in self.first_from(prefix.as_bytes())..self.word_ends.len() {
             let word = self.word(at);
             if !word.starts_with(prefix.as_bytes()) {
                 break;
             }
             if std::str::from_utf8(word).is_ok_and(&mut fits) {
-                found.extend(self.postings_of(at));
+                self.postings_of(at).iter().copied().for_each(&mut visit);
             }
         }
-        found
     }
 
     fn first_from(&self, word: &[u8]) -> usize {
@@ -358,8 +371,11 @@ mod tests {
         assert_eq!(texts.with_word("1e3"), [3]);
         assert_eq!(texts.with_word("nothing"), [] as [u32; 0]);
         assert_eq!(texts.unclear(), [4]);
-        let like = texts.with_word_like("", |word| word.contains("os"));
-        assert_eq!(like, FxHashSet::from_iter([1]));
+        let mut like = Vec::new();
+        texts.with_word_like("", |word| word.contains("os"), |text| like.push(text));
+        assert_eq!(like, [1]);
+        assert_eq!(texts.variables(0), Some(3));
+        assert_eq!((texts.variables(1), texts.variables(9)), (None, None));
         assert_eq!((texts.blocks_of(1), texts.blocks_of(0)), (1 << 1, 0));
         for at in 0..section.len() {
             let mut damaged = section.clone();

@@ -5,7 +5,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::block::{Block, FramedSlot, Group, Slot};
+use super::block::{FramedSlot, Group, Slot, Slots};
 use super::file::{BlockPlace, BlocksFile};
 use super::shape::{Mark, MarkKind, Shapes};
 use super::slot::SlotValues;
@@ -74,7 +74,7 @@ pub struct GroupUsage {
 }
 
 impl GroupUsage {
-    fn new(block: &Block, group: &Group, shapes: &Shapes, texts: &Texts) -> GroupUsage {
+    fn new(places: &Slots, group: &Group, shapes: &Shapes, texts: &Texts) -> GroupUsage {
         let is_static = |byte: &&u8| **byte > MARK_MAX;
         let static_bytes = |text: &[u8]| text.iter().filter(is_static).count() as u64;
         let shape = group.plan.shape;
@@ -117,7 +117,7 @@ impl GroupUsage {
             services: FxHashMap::default(),
         };
         for slot in 0..group.plan.slot_count() {
-            if let Slot::One(text) = block.slot(group, slot) {
+            if let Slot::One(text) = places.slot(group, slot) {
                 usage.add_raw(slot, texts.text(text).len() as u64 * rows);
             }
         }
@@ -192,10 +192,12 @@ impl BlocksFile {
         for BlockPlace { entry, .. } in self.places() {
             for frame in &entry.frames {
                 add(&mut bytes.frames, frame.len);
-                add(&mut bytes.filters, frame.filter_len);
             }
+            add(&mut bytes.filters, entry.words_len);
+            add(&mut bytes.filters, entry.pieces_len);
             add(&mut bytes.maps, entry.map_len);
-            add(&mut bytes.directories, entry.directory_len);
+            add(&mut bytes.directories, entry.groups_len);
+            add(&mut bytes.directories, entry.slots_len);
         }
         bytes.index = file_bytes.saturating_sub(known);
         bytes
@@ -213,24 +215,28 @@ impl BlocksFile {
     ) -> Result<Vec<GroupUsage>, BlockError> {
         let (shapes, texts) = (self.shapes()?, self.texts()?);
         let block = self.block(number)?;
+        let slots = self.slots(number, &block)?;
         let groups = block.groups();
         let mut usages: Vec<GroupUsage> = groups
             .iter()
-            .map(|group| GroupUsage::new(&block, group, shapes, texts))
+            .map(|group| GroupUsage::new(&slots, group, shapes, texts))
             .collect();
         let mut pieces = Vec::new();
         let mut service_slots = Vec::with_capacity(groups.len());
         for (at, group) in groups.iter().enumerate() {
             let marks = &shapes.shape(group.plan.shape).marks;
             let service = service_of(marks).and_then(|mark| slot_of(group, marks, mark));
-            if let Some(Slot::One(text)) = service.map(|slot| block.slot(group, slot)) {
+            if let Some(Slot::One(text)) = service.map(|slot| slots.slot(group, slot)) {
                 usages[at].add_service(texts.text(text), group.rows);
             }
             service_slots.push(service);
-            add_pieces(&block, at, &mut pieces);
+            add_pieces(&slots, group, at, &mut pieces);
         }
         pieces.sort_by_key(|piece| (piece.place.frame, piece.place.start));
-        let frames = &self.places()[number].entry.frames;
+        let entry = &self.places()[number].entry;
+        let frames = &entry.frames;
+        let plain_lengths: Vec<u64> = frames.iter().map(|frame| frame.plain_len).collect();
+        let filters = share_out(entry.words_len + entry.pieces_len, &plain_lengths);
         for in_frame in pieces.chunk_by(|a, b| a.place.frame == b.place.frame) {
             let frame = in_frame[0].place.frame as usize;
             let Some(place) = frames.get(frame) else {
@@ -238,7 +244,7 @@ impl BlocksFile {
             };
             let mut plain = None;
             let mut frame_shares = Shares::new(place.len, place.plain_len);
-            let mut filter_shares = Shares::new(place.filter_len, place.plain_len);
+            let mut filter_shares = Shares::new(filters[frame], place.plain_len);
             for piece in in_frame {
                 let usage = &mut usages[piece.group];
                 let service_slot = service_slots[piece.group];
@@ -282,11 +288,10 @@ struct Piece {
 }
 
 /// The pieces of a group.
-fn add_pieces(block: &Block, number: usize, pieces: &mut Vec<Piece>) {
-    let group = &block.groups()[number];
+fn add_pieces(slots: &Slots, group: &Group, number: usize, pieces: &mut Vec<Piece>) {
     let mut packed = Vec::new();
     for slot in 0..group.plan.slot_count() {
-        match block.slot(group, slot) {
+        match slots.slot(group, slot) {
             Slot::One(_) => {}
             Slot::Packed(_) => packed.push(slot),
             Slot::Framed(place) => pieces.push(Piece {
@@ -297,7 +302,7 @@ fn add_pieces(block: &Block, number: usize, pieces: &mut Vec<Piece>) {
         }
     }
     if !packed.is_empty()
-        && let (Slot::Framed(place), _) = block.packed_slot(group)
+        && let Slot::Framed(place) = slots.packed_slot(group)
     {
         pieces.push(Piece {
             group: number,

@@ -13,6 +13,7 @@ use super::block::{GroupPlan, for_each_framed};
 use super::cut::{Value, cut};
 use super::file::{BlocksFile, FramePlace, IndexEntry, Section, write_footer, write_index};
 use super::number::{Cursor, push_number};
+use super::pieces::{self, Pieces};
 use super::shape::{Mark, MarkKind, Shapes, marks_of};
 use super::slot::SlotBuilder;
 use super::spelling::{
@@ -21,6 +22,7 @@ use super::spelling::{
 };
 use super::template;
 use super::texts::{TextKind, TextsBuilder};
+use super::word_table;
 use super::{
     BARE, BlockError, FORM_ONE, FORM_PACKED, ID, MARK_MAX, TEMPLATE, TIME_FIRST, WHOLE,
     beginning_key, beginning_of,
@@ -91,9 +93,6 @@ const MESSAGE_BYTES_MIN: usize = 12;
 const FRAME_ZSTD_LEVEL: i32 = 1;
 /// Maps, directories and texts are small.
 const SECTION_ZSTD_LEVEL: i32 = 3;
-
-/// Fewer than one false alarm in fifty, which `bloom.rs` tests; each costs a look into a frame.
-const FILTER_BITS_PER_KEY: usize = 12;
 
 /// Memory that a slot keeps from one block to the next.
 const SLOT_BYTES_KEPT: usize = 16 * 1024;
@@ -495,47 +494,49 @@ impl<W: Write> BlocksWriter<W> {
     pub fn copy_block(&mut self, file: &BlocksFile, number: usize) -> io::Result<()> {
         self.finish_block()?;
         let damaged = |error: BlockError| io::Error::new(io::ErrorKind::InvalidData, error);
-        let directory = file.directory(number).map_err(damaged)?;
-        let directory = self.renumbered(file, &directory).map_err(damaged)?;
+        let (groups, slots) = file.plain_parts(number).map_err(damaged)?;
+        let (groups, slots) = self.renumbered(file, &groups, &slots).map_err(damaged)?;
         let place = &file.places()[number];
         let start = self.written;
-        for frame in 0..place.entry.frames.len() {
-            self.write(file.raw_frame(number, frame).map_err(damaged)?)?;
-        }
-        for frame in 0..place.entry.frames.len() {
-            self.write(file.filter(number, frame).map_err(damaged)?)?;
-        }
-        self.write(file.raw_map(number).map_err(damaged)?)?;
-        let section = self.write_section(&directory)?;
+        self.write(file.raw_front(number).map_err(damaged)?)?;
+        let groups = self.write_section(&groups)?;
+        let slots = self.write_section(&slots)?;
         self.index.push(IndexEntry {
             start,
-            directory_len: section.len,
-            directory_plain_len: section.plain_len,
+            groups_len: groups.len,
+            groups_plain_len: groups.plain_len,
+            slots_len: slots.len,
+            slots_plain_len: slots.plain_len,
             ..place.entry.clone()
         });
         Ok(())
     }
 
-    /// A directory of another segment with the numbers of this one.
-    fn renumbered(&mut self, file: &BlocksFile, directory: &[u8]) -> Result<Vec<u8>, BlockError> {
+    /// Groups and slots of another segment with the numbers of this one.
+    fn renumbered(
+        &mut self,
+        file: &BlocksFile,
+        groups: &[u8],
+        slots: &[u8],
+    ) -> Result<(Vec<u8>, Vec<u8>), BlockError> {
         const DAMAGED: BlockError = BlockError::Damaged("a directory");
         let block = self.index.len();
         let (shapes, texts) = (file.shapes()?, file.texts()?);
-        let mut cursor = Cursor::new(directory);
-        let mut out = Vec::with_capacity(directory.len() + directory.len() / 8);
+        let mut cursor = Cursor::new(groups);
+        let mut own_groups = Vec::with_capacity(groups.len() + groups.len() / 8);
         let group_count = cursor.count()?;
-        push_number(&mut out, group_count);
-        let mut marks = Vec::with_capacity(group_count);
+        push_number(&mut own_groups, group_count);
+        let mut shape_numbers = Vec::with_capacity(group_count);
         for _ in 0..group_count {
             let shape = cursor.small()?;
             if shape as usize >= shapes.len() {
                 return Err(DAMAGED);
             }
-            marks.push(shapes.shape(shape).marks.as_slice());
+            shape_numbers.push(shape);
             let known = self
                 .shapes
                 .certain_number(shapes.text(shape), &mut self.paths);
-            push_number(&mut out, self.shape_in_file(known as usize) as usize);
+            push_number(&mut own_groups, self.shape_in_file(known as usize) as usize);
         }
         let mut text = |number: usize| -> Result<u32, BlockError> {
             if number >= texts.len() {
@@ -547,33 +548,31 @@ impl<W: Write> BlocksWriter<W> {
             Ok(own)
         };
         let mut slot_count = 0;
-        for marks in marks {
+        for shape in shape_numbers {
             let template = cursor.number()?;
             let is_packed = template % 2 == 1;
             let mut variables = 0;
             let template = match (template / 2).checked_sub(1) {
                 None => 0,
                 Some(template) => {
-                    let own = text(template)?;
-                    let bytes = texts.text(template as u32).iter();
-                    variables = bytes.filter(|byte| **byte <= MARK_MAX).count();
-                    own as usize + 1
+                    variables = texts.variables(template as u32).ok_or(DAMAGED)?;
+                    text(template)? as usize + 1
                 }
             };
-            let plan = GroupPlan::new(0, marks.iter().map(|mark| mark.kind), variables);
+            let plan = shapes.plan(shape, variables);
             slot_count += plan.slot_count() + usize::from(is_packed);
-            push_number(&mut out, 2 * template + usize::from(is_packed));
+            push_number(&mut own_groups, 2 * template + usize::from(is_packed));
         }
-        for _ in 0..group_count {
-            push_number(&mut out, cursor.number()?);
-        }
+        own_groups.extend_from_slice(&groups[cursor.at()..]);
+        let mut cursor = Cursor::new(slots);
+        let mut own_slots = Vec::with_capacity(slots.len() + slots.len() / 8);
         let forms = cursor.take(slot_count)?;
-        out.extend_from_slice(forms);
+        own_slots.extend_from_slice(forms);
         for _ in forms.iter().filter(|form| **form == FORM_ONE) {
-            push_number(&mut out, text(cursor.number()?)? as usize);
+            push_number(&mut own_slots, text(cursor.number()?)? as usize);
         }
-        out.extend_from_slice(&directory[cursor.at()..]);
-        Ok(out)
+        own_slots.extend_from_slice(&slots[cursor.at()..]);
+        Ok((own_groups, own_slots))
     }
 
     /// Writes what is left and the end of the file.
@@ -629,24 +628,26 @@ impl<W: Write> BlocksWriter<W> {
             let group = &self.groups[*number as usize];
             (group.shape, group.template)
         });
-        let mut directory = Vec::new();
-        push_number(&mut directory, order.len());
+        let mut section = Vec::new();
+        push_number(&mut section, order.len());
         for number in &order {
             let shape = self.groups[*number as usize].shape as usize;
-            push_number(&mut directory, self.shape_in_file(shape) as usize);
+            push_number(&mut section, self.shape_in_file(shape) as usize);
         }
         let is_packed = |group: &Group| group.rows < PACKED_ROWS_MAX;
         for number in &order {
             let group = &self.groups[*number as usize];
             let packed = usize::from(is_packed(group));
-            push_number(&mut directory, 2 * group.template as usize + packed);
+            push_number(&mut section, 2 * group.template as usize + packed);
             if group.template > 0 {
                 self.texts.use_in(group.template - 1, block);
             }
         }
         for number in &order {
-            push_number(&mut directory, self.groups[*number as usize].rows as usize);
+            push_number(&mut section, self.groups[*number as usize].rows as usize);
         }
+        let groups = compress_section(&section)?;
+        let groups_plain_len = section.len() as u64;
 
         let mut plans = Vec::with_capacity(order.len());
         let mut slot_count = 0;
@@ -699,9 +700,11 @@ impl<W: Write> BlocksWriter<W> {
             let mut keys = Keys {
                 room: &mut frames.room,
                 keys: &mut frames.new_keys,
+                pieces: &mut frames.new_pieces,
                 letters: 0,
             };
             keys.keys.clear();
+            keys.pieces.clear();
             forms[slot] = match plan.is_packed {
                 true => {
                     let own = plan.first_slot as usize..plan.packed_slot();
@@ -733,30 +736,41 @@ impl<W: Write> BlocksWriter<W> {
             let frame = frames.close(&mut self.frames)?;
             self.write(&frame)?;
         }
-        for filter in std::mem::take(&mut frames.filters) {
-            self.write(&filter)?;
-        }
+        section.clear();
+        word_table::write(&mut frames.words, frames.places.len(), &mut section);
+        let words_len = section.len() as u64;
+        // Slots without a byte lie in no frame.
+        frames.pieces.truncate(frames.places.len());
+        pieces::write(&frames.pieces, &mut section);
+        let pieces_len = section.len() as u64 - words_len;
+        self.write(&section)?;
 
-        directory.extend_from_slice(&forms);
-        for text in ones.iter().flatten() {
-            push_number(&mut directory, *text as usize);
-        }
-        for len in lengths {
-            push_number(&mut directory, len);
-        }
-        for bits in letters {
-            directory.extend_from_slice(&Letters::to_le_bytes(bits));
-        }
         let map = self.map(&order);
         let map = self.write_section(&map)?;
-        let directory = self.write_section(&directory)?;
+        self.write(&groups)?;
+        section.clear();
+        section.extend_from_slice(&forms);
+        for text in ones.iter().flatten() {
+            push_number(&mut section, *text as usize);
+        }
+        for len in lengths {
+            push_number(&mut section, len);
+        }
+        for bits in letters {
+            section.extend_from_slice(&Letters::to_le_bytes(bits));
+        }
+        let slots = self.write_section(&section)?;
         self.index.push(IndexEntry {
             document_count: self.document_groups.len() as u32,
             start,
             frames: frames.places,
+            words_len,
+            pieces_len,
             map_len: map.len,
-            directory_len: directory.len,
-            directory_plain_len: directory.plain_len,
+            groups_len: groups.len() as u64,
+            groups_plain_len,
+            slots_len: slots.len,
+            slots_plain_len: slots.plain_len,
         });
         self.begin_block(&order);
         Ok(())
@@ -847,10 +861,11 @@ fn write_packed(group: &Group, ones: &[Option<u32>], plain: &mut Vec<u8>, keys: 
     packed.write_lines(plain)
 }
 
-/// What a filter must know of the values of a slot.
+/// What must be known of the values of a slot to look for them.
 struct Keys<'f> {
     room: &'f mut String,
     keys: &'f mut Vec<u64>,
+    pieces: &'f mut Pieces,
     letters: Letters,
 }
 
@@ -865,7 +880,10 @@ impl Keys<'_> {
                     }
                     self.add_text(&text);
                 }
-                None => self.letters = ANYTHING,
+                None => {
+                    self.letters = ANYTHING;
+                    self.pieces.add_all();
+                }
             },
             SlotKind::Bare => {
                 if let Some(number) = bare_of(value) {
@@ -886,8 +904,9 @@ impl Keys<'_> {
 
     fn add_text(&mut self, text: &str) {
         self.letters |= letters_of(text);
-        let keys = &mut *self.keys;
+        let (keys, pieces) = (&mut *self.keys, &mut *self.pieces);
         for_each_word(text, self.room, |word| {
+            pieces.add(word);
             keys.push(bloom::hash(word.as_bytes()));
             if let Some(beginning) = beginning_of(word) {
                 keys.push(beginning_key(beginning));
@@ -919,12 +938,14 @@ impl SeenKeys {
 #[derive(Default)]
 struct Frames {
     plain: Vec<u8>,
-    /// A few of them twice.
-    keys: Vec<u64>,
+    /// The hash of each word and which frame it is in; a few of them twice.
+    words: Vec<(u64, u32)>,
     seen: SeenKeys,
     /// Those of the slot that is being placed.
     new_keys: Vec<u64>,
-    filters: Vec<Vec<u8>>,
+    new_pieces: Pieces,
+    /// Of each frame, the open one included.
+    pieces: Vec<Pieces>,
     places: Vec<FramePlace>,
     room: String,
 }
@@ -936,28 +957,26 @@ impl Frames {
             return false;
         }
         self.plain.extend_from_slice(slot);
+        let frame = self.places.len();
         let seen = &mut self.seen;
         let new_keys = self.new_keys.iter().copied();
-        self.keys.extend(new_keys.filter(|key| seen.is_new(*key)));
+        let new_keys = new_keys.filter(|key| seen.is_new(*key));
+        self.words.extend(new_keys.map(|key| (key, frame as u32)));
+        if self.pieces.len() == frame {
+            self.pieces.push(Pieces::default());
+        }
+        self.pieces[frame].add_those_of(&self.new_pieces);
         true
     }
 
     /// The open frame, compressed.
     fn close(&mut self, compressor: &mut zstd::bulk::Compressor) -> io::Result<Vec<u8>> {
         let frame = compressor.compress(&self.plain)?;
-        let filter = bloom::build(
-            self.keys.iter().copied(),
-            self.keys.len(),
-            FILTER_BITS_PER_KEY,
-        );
         self.places.push(FramePlace {
             len: frame.len() as u64,
             plain_len: self.plain.len() as u64,
-            filter_len: filter.len() as u64,
         });
-        self.filters.push(filter);
         self.plain.clear();
-        self.keys.clear();
         self.seen.0.fill(0);
         Ok(frame)
     }

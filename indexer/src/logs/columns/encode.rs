@@ -30,7 +30,7 @@ use crate::logs::reader::ValueColumn;
 const COLUMNAR_V2_FOOTER: [u8; 8] = [2, 0, 0, 0, 2, 113, 119, 66];
 
 /// The name of the one column in a columnar of texts.
-const TEXTS_NAME: &str = "";
+pub const TEXTS_NAME: &str = "";
 
 /// For numbers and times, which often lie near a line. Trying it costs a few nanoseconds a value.
 const NUMBER_CODECS: [CodecType; 2] = [CodecType::Bitpacked, CodecType::BlockwiseLinear];

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::is_too_distinct;
+
 /// The format this build writes. A file with a newer one is refused.
 const VERSION: u8 = 1;
 
@@ -104,6 +106,11 @@ impl PathSummary {
     /// Whether some of its texts have no column.
     pub fn has_slot_text(&self) -> bool {
         self.has_full_text || self.is_too_distinct
+    }
+
+    /// Whether its texts have a column although they are so many different ones that they would have none by themselves.
+    pub fn is_exact(&self) -> bool {
+        !self.is_too_distinct && is_too_distinct(self.text_count, self.distinct_text_count)
     }
 
     /// The bytes of its columns.

@@ -31,16 +31,18 @@ pub struct MergeInput<'a> {
     pub file: &'a ColumnsFile,
     /// The documents to keep; `None` keeps all.
     pub alive: Option<&'a AliveBitSet>,
+    /// Makes the texts of a path that has no column, as a columnar with one column named [`TEXTS_NAME`].
+    pub made_texts: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
 }
 
 /// Writes the columns of `inputs` as those of one segment.
 ///
-/// Texts of a path that is too distinct in one input have no column in the merged file either, because that input
-/// cannot give them. Memory: the values of one path, and 24 bytes per document when some are deleted.
+/// Texts of a path that is too distinct in one input have no column in the merged file either, unless the path is one of
+/// `exact`: those keep or get their column however distinct they are. Memory: the values of one path, and 24 bytes per document when some are deleted.
 ///
 /// # Errors
 /// An input is damaged or cannot be read, `out` cannot be written, a column is longer than 4 GiB.
-pub fn merge(inputs: &[MergeInput], out: &mut dyn Write) -> io::Result<()> {
+pub fn merge(inputs: &[MergeInput], exact: &[String], out: &mut dyn Write) -> io::Result<()> {
     let merge = Merge::new(inputs)?;
     let mut file = FileWriter::new(out);
     let paths: BTreeSet<&str> = inputs
@@ -48,7 +50,8 @@ pub fn merge(inputs: &[MergeInput], out: &mut dyn Write) -> io::Result<()> {
         .flat_map(|input| input.file.paths().map(|(path, _)| path))
         .collect();
     for path in paths {
-        merge.path(path, &mut file)?;
+        let is_exact = exact.iter().any(|exact| exact == path);
+        merge.path(path, is_exact, &mut file)?;
     }
     file.finish(merge.document_count)
 }
@@ -63,6 +66,7 @@ struct Merge<'a> {
 struct Input<'a> {
     file: &'a ColumnsFile,
     alive: Option<&'a AliveBitSet>,
+    made_texts: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
     numbers: Renumbering,
     /// Stands for the texts of paths that this input does not have.
     without_texts: ColumnarReader,
@@ -99,7 +103,12 @@ impl<'a> Merge<'a> {
             .then(Vec::new);
         let mut document_count: u32 = 0;
         let mut prepared = Vec::with_capacity(inputs.len());
-        for (segment, MergeInput { file, alive }) in inputs.iter().enumerate() {
+        for (segment, input) in inputs.iter().enumerate() {
+            let MergeInput {
+                file,
+                alive,
+                made_texts,
+            } = input;
             let first = document_count;
             let is_kept = |doc| alive.is_none_or(|alive| alive.is_alive(doc));
             let numbers = match alive {
@@ -128,6 +137,7 @@ impl<'a> Merge<'a> {
             prepared.push(Input {
                 file,
                 alive: *alive,
+                made_texts: *made_texts,
                 numbers,
                 without_texts: columnar_without_texts(file.document_count())?,
             });
@@ -139,11 +149,11 @@ impl<'a> Merge<'a> {
         })
     }
 
-    fn path(&self, path: &str, file: &mut FileWriter) -> io::Result<()> {
+    fn path(&self, path: &str, is_exact: bool, file: &mut FileWriter) -> io::Result<()> {
         let summaries = || self.inputs.iter().filter_map(|input| input.file.path(path));
         let mut summary = PathSummary {
             has_full_text: summaries().any(|summary| summary.has_full_text),
-            is_too_distinct: summaries().any(|summary| summary.is_too_distinct),
+            is_too_distinct: !is_exact && summaries().any(|summary| summary.is_too_distinct),
             text_count: summaries().map(|summary| summary.text_count).sum(),
             ..PathSummary::default()
         };
@@ -164,7 +174,7 @@ impl<'a> Merge<'a> {
             file.column(kind, decimals, &buffer)?;
         }
         if !summary.is_too_distinct {
-            self.texts(path, &mut summary, file)?;
+            self.texts(path, is_exact, &mut summary, file)?;
         }
         if let Some(bools) = merge_bools(&columns) {
             buffer.clear();
@@ -194,12 +204,17 @@ impl<'a> Merge<'a> {
     fn texts(
         &self,
         path: &str,
+        is_exact: bool,
         summary: &mut PathSummary,
         file: &mut FileWriter,
     ) -> io::Result<()> {
         let mut opened = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
-            opened.push(input.file.texts(path)?);
+            let has_none = |summary: &PathSummary| summary.is_too_distinct;
+            opened.push(match input.file.path(path).is_some_and(has_none) {
+                true => Some(open_columnar(OwnedBytes::new((input.made_texts)(path)?))?),
+                false => input.file.texts(path)?,
+            });
         }
         if opened.iter().all(Option::is_none) {
             return Ok(());
@@ -222,7 +237,7 @@ impl<'a> Merge<'a> {
         let texts = texts_of(&merged)?;
         summary.text_count = u64::from(texts.ords().values.num_vals());
         let distinct_text_count = texts.num_terms() as u64;
-        if is_too_distinct(summary.text_count, distinct_text_count) {
+        if !is_exact && is_too_distinct(summary.text_count, distinct_text_count) {
             summary.is_too_distinct = true;
             return Ok(());
         }

@@ -34,6 +34,7 @@ mod reader;
 mod text_set;
 mod writer;
 
+pub use encode::TEXTS_NAME;
 pub use file::{ColumnKind, PathSummary};
 pub use merge::{MergeInput, merge};
 pub use reader::ColumnsFile;
@@ -342,10 +343,11 @@ mod tests {
             .map(|(file, alive)| MergeInput {
                 file,
                 alive: alive.as_ref(),
+                made_texts: &|_| panic!("nobody asked for them"),
             })
             .collect();
         let mut bytes = Vec::new();
-        merge(&inputs, &mut bytes).unwrap();
+        merge(&inputs, &[], &mut bytes).unwrap();
         open(bytes).unwrap()
     }
 
@@ -510,6 +512,51 @@ mod tests {
         assert!(summary.is_too_distinct);
         assert_eq!(summary.text_count, 102_000);
         assert!(file.columns("path").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_exact_path_gets_its_column_however_distinct_it_is() {
+        let unique = texts("path", (0..2000).map(|n| n.to_string()));
+        let few = texts("path", (0..100).map(|n| (n % 2).to_string()));
+        let (unique_file, few_file) = (open(write(&unique)).unwrap(), open(write(&few)).unwrap());
+        let made_texts = |path: &str| {
+            let mut writer = tantivy::columnar::ColumnarWriter::default();
+            for (doc, _, value) in &unique.values {
+                let Value::Text(text) = value else { continue };
+                writer.record_str(*doc, TEXTS_NAME, text);
+            }
+            assert_eq!(path, "path");
+            let mut bytes = Vec::new();
+            writer.serialize(2000, None, &mut bytes)?;
+            Ok(bytes)
+        };
+        let input = |file| MergeInput {
+            file,
+            alive: None,
+            made_texts: &made_texts,
+        };
+        let mut bytes = Vec::new();
+        let inputs = [input(&few_file), input(&unique_file)];
+        merge(&inputs, &["path".to_owned()], &mut bytes).unwrap();
+        let merged = open(bytes).unwrap();
+        let summary = merged.path("path").unwrap();
+        assert!(!summary.has_slot_text());
+        assert_eq!(
+            (summary.text_count, summary.distinct_text_count),
+            (2100, 2000)
+        );
+        let columns = merged.columns("path").unwrap();
+        let ValueColumn::Text(column) = &columns[0] else {
+            panic!("it has texts alone");
+        };
+        let mut text = String::new();
+        let ordinal = column.ords().first(100 + 1999).unwrap();
+        column.ord_to_str(ordinal, &mut text).unwrap();
+        assert_eq!(text, "1999");
+        // The next merge that does not ask for it drops it again.
+        let mut bytes = Vec::new();
+        merge(&[input(&merged)], &[], &mut bytes).unwrap();
+        assert!(open(bytes).unwrap().path("path").unwrap().is_too_distinct);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `Leaf::Exists`: there is a value under this path or below it.
 
+use super::has_text::HasText;
 use super::parts::{All, Part};
-use super::scan::HasText;
 use super::{Work, columns};
 use crate::logs::document::TIMESTAMP_PATH;
 

@@ -6,11 +6,15 @@
 mod columns;
 mod equals;
 mod exists;
+mod has_text;
 mod ids;
+mod leaves;
 mod parts;
 mod pattern;
 mod range;
-pub mod scan;
+mod scan;
+mod sought;
+pub mod values;
 mod words;
 
 use std::ops::Range;
@@ -18,6 +22,8 @@ use std::sync::Arc;
 
 use tantivy::query::{EmptyScorer, EnableScoring, Explanation, Query, Scorer, Weight};
 use tantivy::{DocId, Score, SegmentReader, TERMINATED, TantivyError};
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::reader::{Interrupt, ShardContents};
 use super::segment::Segment;
@@ -45,6 +51,8 @@ pub struct LeafQuery {
     interrupt: Arc<dyn Interrupt>,
     /// Documents outside need not be found.
     documents: Range<DocId>,
+    /// The hash of all that the answer depends on but the block, for leaves whose answers are worth keeping.
+    question: Option<u128>,
 }
 
 /// One segment at work, and who may stop it.
@@ -85,6 +93,11 @@ impl LeafQuery {
             shard,
             interrupt,
             documents,
+            question: match leaf {
+                // What a column answers is asked again as quickly, and ranges of time differ from one search to the next.
+                Leaf::Range(..) | Leaf::Exists(_) | Leaf::Ids(_) => None,
+                _ => Some(xxh3_128(format!("{leaf:?}").as_bytes())),
+            },
         })
     }
 
@@ -101,6 +114,11 @@ impl LeafQuery {
                 id.short_uuid_string()
             )));
         };
+        LeafScorer::new(self.clone(), segment)
+    }
+
+    /// The ways to match in a segment.
+    fn parts(&self, segment: &Segment) -> tantivy::Result<Vec<Box<dyn Part>>> {
         let work = Work {
             segment,
             shard: &self.shard,
@@ -108,16 +126,14 @@ impl LeafQuery {
         };
         // A query may have a thousand leaves, each too cheap to look for itself.
         work.check()?;
-        let parts: Vec<Box<dyn Part>> = match &*self.prepared {
-            Prepared::Words(words) => words.parts(&work)?,
-            Prepared::Equals(equals) => equals.parts(&work)?,
-            Prepared::Pattern(matcher) => matcher.parts(&work)?,
-            Prepared::Range(range) => range.parts(&work)?,
-            Prepared::Exists(path) => exists::parts(&work, path)?,
-            Prepared::Ids(wanted) => ids::parts(&work, wanted)?,
-        };
-        let documents = self.documents.clone();
-        Ok(LeafScorer::new(segment, &self.interrupt, parts, documents))
+        match &*self.prepared {
+            Prepared::Words(words) => words.parts(&work),
+            Prepared::Equals(equals) => equals.parts(&work),
+            Prepared::Pattern(matcher) => matcher.parts(&work),
+            Prepared::Range(range) => range.parts(&work),
+            Prepared::Exists(path) => exists::parts(&work, path),
+            Prepared::Ids(wanted) => ids::parts(&work, wanted),
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! The documents of a segment that match a leaf, found block by block when they are asked for.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use tantivy::query::Scorer;
 use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet, Score, TERMINATED};
 
-use crate::logs::reader::Interrupt;
-use crate::logs::segment::Segment;
+use super::LeafQuery;
+use crate::logs::blocks::{Answer, OpenBlock};
+use crate::logs::segment::{Segment, unreadable};
 
 /// Documents of one block.
 pub(super) struct BlockSet {
@@ -56,6 +56,39 @@ impl BlockSet {
         }
     }
 
+    /// Adds all documents of some groups of the block.
+    ///
+    /// # Errors
+    /// The block is damaged.
+    pub(super) fn insert_groups(
+        &mut self,
+        open: &OpenBlock,
+        groups: &[u16],
+    ) -> tantivy::Result<()> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let groups_of = open.groups_of().map_err(unreadable)?;
+        if let [only] = groups {
+            self.insert_where(groups_of, |group| group == *only);
+            return Ok(());
+        }
+        let mut are_in = vec![false; open.groups().len()];
+        groups
+            .iter()
+            .for_each(|group| are_in[usize::from(*group)] = true);
+        self.insert_where(groups_of, |group| are_in[usize::from(group)]);
+        Ok(())
+    }
+
+    fn insert_where(&mut self, groups_of: &[u16], is_in: impl Fn(u16) -> bool) {
+        for (bits, groups) in self.bits.iter_mut().zip(groups_of.chunks(64)) {
+            for (at, group) in groups.iter().enumerate() {
+                *bits |= u64::from(is_in(*group)) << at;
+            }
+        }
+    }
+
     fn go_to(&mut self, documents: Range<DocId>) {
         (self.first, self.end) = (documents.start, documents.end);
         self.bits.clear();
@@ -79,9 +112,10 @@ impl BlockSet {
 /// When the work is interrupted or a block cannot be read, the rest counts as not matching; the interrupt knows, and who
 /// asked looks there.
 pub(super) struct LeafScorer {
+    leaf: LeafQuery,
     segment: Segment,
-    interrupt: Arc<dyn Interrupt>,
-    parts: Vec<Box<dyn Part>>,
+    /// Made at the first block without a known answer.
+    parts: Option<Vec<Box<dyn Part>>>,
     block: usize,
     end_block: usize,
     set: BlockSet,
@@ -89,22 +123,28 @@ pub(super) struct LeafScorer {
     cost: u64,
 }
 
+/// What a block with a known answer costs, in steps of a postings list.
+const KNOWN_COST: u64 = 64;
+
 impl LeafScorer {
-    /// Over the blocks that have documents of `documents`.
-    pub(super) fn new(
-        segment: &Segment,
-        interrupt: &Arc<dyn Interrupt>,
-        parts: Vec<Box<dyn Part>>,
-        documents: Range<DocId>,
-    ) -> LeafScorer {
+    /// Over the blocks that have documents the leaf asks about.
+    ///
+    /// # Errors
+    /// The segment cannot be read, or the work shall stop.
+    pub(super) fn new(leaf: LeafQuery, segment: &Segment) -> tantivy::Result<LeafScorer> {
         let places = segment.blocks().places();
+        let documents = &leaf.documents;
         let blocks = places.partition_point(|place| place.end_document() <= documents.start)
             ..places.partition_point(|place| place.first_document < documents.end);
+        let is_known = |block: usize| {
+            let question = leaf.question;
+            question.is_some_and(|question| segment.blocks().answer(question, block).is_some())
+        };
+        let known = blocks.clone().filter(|block| is_known(*block)).count();
         let mut scorer = LeafScorer {
+            leaf,
             segment: segment.clone(),
-            interrupt: Arc::clone(interrupt),
-            cost: parts.iter().map(|part| part.cost()).sum::<u64>() * blocks.len() as u64,
-            parts,
+            parts: None,
             block: blocks.start,
             end_block: blocks.end,
             set: BlockSet {
@@ -112,13 +152,20 @@ impl LeafScorer {
                 end: 0,
                 bits: Vec::new(),
             },
-            doc: 0,
+            doc: TERMINATED,
+            cost: KNOWN_COST * known as u64,
         };
-        scorer.doc = match scorer.parts.is_empty() {
-            true => TERMINATED,
-            false => scorer.go_from(blocks.start, 0),
-        };
-        scorer
+        if known < blocks.len() {
+            let parts = scorer.leaf.parts(segment)?;
+            if parts.is_empty() {
+                return Ok(scorer);
+            }
+            let cost: u64 = parts.iter().map(|part| part.cost()).sum();
+            scorer.cost += cost * (blocks.len() - known) as u64;
+            scorer.parts = Some(parts);
+        }
+        scorer.doc = scorer.go_from(blocks.start, 0);
+        Ok(scorer)
     }
 
     /// How many documents match that are not deleted.
@@ -154,22 +201,42 @@ impl LeafScorer {
         let segment = self.segment.clone();
         let places = segment.blocks().places().iter().enumerate();
         for (number, place) in places.take(self.end_block).skip(block) {
-            if self.interrupt.is_interrupted() {
+            if self.leaf.interrupt.is_interrupted() {
                 return TERMINATED;
             }
             self.block = number;
             self.set.go_to(place.first_document..place.end_document());
-            for part in &mut self.parts {
-                if let Err(error) = part.mark(number, &mut self.set) {
-                    self.interrupt.failed(&error.to_string());
-                    return TERMINATED;
-                }
+            if let Err(error) = self.mark(number) {
+                self.leaf.interrupt.failed(&error.to_string());
+                return TERMINATED;
             }
             if let Some(found) = self.set.first_from(doc) {
                 return found;
             }
         }
         TERMINATED
+    }
+
+    /// Marks the matching documents of a block in the set, which is of that block and empty.
+    fn mark(&mut self, number: usize) -> tantivy::Result<()> {
+        let blocks = self.segment.blocks();
+        let question = self.leaf.question;
+        if let Some(answer) = question.and_then(|question| blocks.answer(question, number)) {
+            answer.add_to(&mut self.set.bits);
+            return Ok(());
+        }
+        let parts = match &mut self.parts {
+            Some(parts) => parts,
+            // What was known is forgotten by now.
+            none => none.insert(self.leaf.parts(&self.segment)?),
+        };
+        for part in parts {
+            part.mark(number, &mut self.set)?;
+        }
+        if let Some(question) = question {
+            blocks.keep_answer(question, number, Answer::new(&self.set.bits));
+        }
+        Ok(())
     }
 }
 

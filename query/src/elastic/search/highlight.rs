@@ -115,12 +115,12 @@ impl Highlight {
                 .fields
                 .iter()
                 .find(|field| field.name.is_match(path) || field.name.is_match(&keyword));
-            let Some(field) = field.filter(|_| raw.get().len() <= VALUE_BYTES_MAX) else {
+            let Some(field) = field.filter(|_| raw.len() <= VALUE_BYTES_MAX) else {
                 return;
             };
-            let text = match serde_json::from_str::<Value>(raw.get()) {
+            let text = match serde_json::from_str::<Value>(raw) {
                 Ok(Value::String(text)) => text,
-                _ => raw.get().to_owned(),
+                _ => raw.to_owned(),
             };
             let Some(marked) = self.marked(path, &keyword, &text, field) else {
                 return;

@@ -6,7 +6,6 @@ use jiff::tz::TimeZone;
 use regex::Regex;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::leaves::visit_leaves;
 use super::reply::write_text;
@@ -166,10 +165,10 @@ impl Requested {
     }
 
     /// The value as it is, or as a date where a format is asked for and the value is one.
-    fn value(&self, raw: &RawValue) -> Vec<u8> {
+    fn value(&self, raw: &str) -> Vec<u8> {
         let as_date = || {
             self.format.as_ref()?;
-            let text = match serde_json::from_str::<Value>(raw.get()).ok()? {
+            let text = match serde_json::from_str::<Value>(raw).ok()? {
                 Value::String(text) => text,
                 Value::Number(number) => number.to_string(),
                 _ => return None,
@@ -178,7 +177,7 @@ impl Requested {
                 DateFormat::default_format().read(&text, &TimeZone::UTC, Fill::Earliest)?;
             Some(self.timestamp(timestamp))
         };
-        as_date().unwrap_or_else(|| raw.get().as_bytes().to_vec())
+        as_date().unwrap_or_else(|| raw.as_bytes().to_vec())
     }
 }
 

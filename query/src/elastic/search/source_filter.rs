@@ -139,7 +139,7 @@ impl SourceFilter {
 
     fn value(
         &self,
-        raw: &RawValue,
+        text: &str,
         path: &mut String,
         is_included: bool,
         depth: usize,
@@ -150,7 +150,6 @@ impl SourceFilter {
             return false;
         }
         let is_included = is_included || fits(&self.includes);
-        let text = raw.get();
         let is_whole = is_included && self.excludes.is_none();
         match text.as_bytes().first() {
             Some(b'{') if !is_whole && depth < DEPTH_MAX => {
@@ -189,7 +188,7 @@ impl SourceFilter {
             if !is_first {
                 out.push(b',');
             }
-            match self.value(element, path, is_included, depth + 1, out) {
+            match self.value(element.get(), path, is_included, depth + 1, out) {
                 true => is_first = false,
                 false => out.truncate(element_start),
             }

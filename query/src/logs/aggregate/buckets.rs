@@ -78,6 +78,16 @@ impl SegmentBuckets {
         Ok(())
     }
 
+    /// Takes out the buckets that `is_wanted`, when [`SegmentBuckets::only_counts`]: codes with their counts.
+    pub fn take_counts(&mut self, is_wanted: impl Fn(&Owner) -> bool) -> Vec<(u64, u64)> {
+        self.slots.take(is_wanted)
+    }
+
+    /// How many buckets there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The buckets of each parent. `key_of` answers the keys of all owners, in their order; `None` drops the bucket.
     pub fn finish(
         mut self,

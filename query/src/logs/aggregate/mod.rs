@@ -32,6 +32,7 @@ mod rounding;
 mod slots;
 mod terms;
 mod top;
+mod unnamed;
 mod values;
 mod zero_fill;
 

@@ -12,6 +12,7 @@ use super::patterns::FoundPatterns;
 use super::quantiles::Quantiles;
 use super::reduce;
 use super::results::{Results, TopEntry};
+use super::unnamed::Unnamed;
 use super::values::ValueKind;
 use super::{AggregateError, Aggregations};
 
@@ -95,6 +96,8 @@ impl PartialBucket {
 #[derive(Debug, Clone, Default)]
 pub(super) struct PartialBuckets {
     pub by_key: FxHashMap<Key, PartialBucket>,
+    /// Buckets whose texts are only read when all segments are there.
+    pub unnamed: Vec<Unnamed>,
     /// The widest type of the numbers among the keys, where that matters for how they are written.
     pub kind: Option<ValueKind>,
 }
@@ -103,7 +106,7 @@ impl PartialBuckets {
     pub fn with_capacity(capacity: usize) -> PartialBuckets {
         PartialBuckets {
             by_key: FxHashMap::with_capacity_and_hasher(capacity, FxBuildHasher),
-            kind: None,
+            ..PartialBuckets::default()
         }
     }
 
@@ -119,6 +122,7 @@ impl PartialBuckets {
 
     fn merge(&mut self, other: PartialBuckets) {
         self.kind = self.kind.max(other.kind);
+        self.unnamed.extend(other.unnamed);
         if self.by_key.is_empty() {
             self.by_key = other.by_key;
             return;

@@ -13,6 +13,7 @@ use super::pipeline::{self, Path, Surroundings};
 use super::results::{AggregationResult, Bucket, Buckets, Results};
 use super::rounding::CalendarUnit;
 use super::terms::Terms;
+use super::unnamed::{Unnamed, name_most_frequent};
 use super::zero_fill::{Bounds, span};
 use super::{AggregateError, Aggregation, Aggregations, BUCKETS_MAX, Kind};
 
@@ -237,11 +238,11 @@ impl<'a> Reducer<'a> {
         kind: &'a Kind,
     ) -> Result<Buckets, AggregateError> {
         let number_kind = partial.kind;
-        let by_key = partial.by_key;
+        let (by_key, unnamed) = (partial.by_key, partial.unnamed);
         let mut buckets = match kind {
             Kind::DateHistogram(request) => self.date_histogram(by_key, request)?,
             Kind::Histogram(request) => self.histogram(by_key, request)?,
-            Kind::Terms(request) => self.terms(by_key, request)?,
+            Kind::Terms(request) => self.terms(by_key, &unnamed, request)?,
             Kind::Filters(request) => {
                 let labels = request.filters.iter().map(|(label, _)| label);
                 self.labelled(by_key, labels.chain(&request.other))?
@@ -444,12 +445,18 @@ impl<'a> Reducer<'a> {
     /// Ordered before their insides are finished, because most terms are cut off.
     fn terms(
         &mut self,
-        by_key: FxHashMap<Key, PartialBucket>,
+        mut by_key: FxHashMap<Key, PartialBucket>,
+        unnamed: &[Unnamed],
         request: &Terms,
     ) -> Result<Buckets, AggregateError> {
+        let total = match unnamed {
+            [] => None,
+            unnamed => Some(name_most_frequent(&mut by_key, unnamed, request.size)?),
+        };
         let is_enough = |entry: &Entry| entry.1.count >= request.min_count;
         let entries: Vec<Entry> = by_key.into_iter().filter(is_enough).collect();
-        let total: u64 = entries.iter().map(|(_, bucket)| bucket.count).sum();
+        let sum = || entries.iter().map(|(_, bucket)| bucket.count).sum();
+        let total: u64 = total.unwrap_or_else(sum);
         let mut keyed = Vec::with_capacity(entries.len());
         for entry in entries {
             keyed.push((self.order_values(&entry.1, &request.order)?, entry));

@@ -86,6 +86,27 @@ impl Slots {
         (dense * size_of::<Ordinal>() + self.hashed.len() * 32 + self.owners.len() * 24) as u64
     }
 
+    /// How many buckets there are.
+    pub fn len(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Takes out buckets, codes with their counts; nothing can be added any more, because the others get new ordinals.
+    pub fn take(&mut self, is_wanted: impl Fn(&Owner) -> bool) -> Vec<(u64, u64)> {
+        let mut taken = Vec::new();
+        let (mut owners, mut counts) = (Vec::new(), Vec::new());
+        for (owner, count) in self.owners.drain(..).zip(self.counts.drain(..)) {
+            if is_wanted(&owner) {
+                taken.push((owner.code, count));
+            } else {
+                owners.push(owner);
+                counts.push(count);
+            }
+        }
+        (self.owners, self.counts) = (owners, counts);
+        taken
+    }
+
     /// Owners and counts by ordinal.
     pub fn finish(self) -> (Vec<Owner>, Vec<u64>) {
         (self.owners, self.counts)

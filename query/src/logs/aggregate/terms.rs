@@ -4,6 +4,7 @@
 //! Every value of every shard is kept until the end, so counts are exact; the budget bounds how many there can be.
 
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 use indexer::logs::ValueColumn;
 use regex::Regex;
@@ -14,9 +15,10 @@ use tantivy::{DateTime, DocId};
 use super::buckets::SegmentBuckets;
 use super::collector::{Collect, Meter, Segment};
 use super::key::Key;
-use super::order::Order;
+use super::order::{Order, OrderBy};
 use super::partial::{PartialAggregation, PartialBuckets};
 use super::slots::Owner;
+use super::unnamed::Unnamed;
 use super::values::{Block, INDEX_FIELD, ValueKind, millis};
 use super::{AggregateError, Aggregations, Ordinal};
 
@@ -24,6 +26,8 @@ use super::{AggregateError, Aggregations, Ordinal};
 const EMPTY_TERMS_MAX: usize = 10_000;
 /// The column number that stands for the value of events that have none.
 const MISSING_COLUMN: u8 = u8::MAX;
+/// So few texts are named at once in any case.
+const NAMED_AT_ONCE_MAX: usize = 1024;
 /// How many terms of a dictionary are tested between two looks at the clock.
 const TERMS_PER_CHECK: usize = 4096;
 
@@ -132,11 +136,28 @@ pub(super) fn open(
         accepted,
         missing,
         tells_empty: request.min_count == 0,
+        is_top: segment.is_top(),
+        named_max: named_max(request, children, segment),
         filter: request.filter.clone(),
         is_answered: Vec::new(),
         shard: segment.shard.name(),
         meter,
     }))
+}
+
+/// How many texts a segment names at once; `None` when it must name all. Only the most frequent are wanted otherwise.
+fn named_max(request: &Terms, children: &Aggregations, segment: Segment<'_>) -> Option<usize> {
+    let by_count = request
+        .order
+        .first()
+        .is_some_and(|order| order.by == OrderBy::Count && order.descending);
+    let then_by_key = request
+        .order
+        .iter()
+        .skip(1)
+        .all(|order| order.by == OrderBy::Key && !order.descending);
+    let is_plain = segment.is_top() && children.0.is_empty() && request.min_count == 1;
+    (is_plain && by_count && then_by_key).then(|| NAMED_AT_ONCE_MAX.max(8 * request.size))
 }
 
 /// Every event of a shard has the same `_index`.
@@ -153,6 +174,8 @@ fn open_index(
         accepted: Vec::new(),
         missing,
         tells_empty: false,
+        is_top: false,
+        named_max: None,
         filter: TermsFilter::default(),
         is_answered: Vec::new(),
         shard: segment.shard.name(),
@@ -230,6 +253,19 @@ impl TermColumn {
                 distinct(&block.positions, &block.values, |v| millis(v) as u64, each);
             }
         }
+    }
+
+    /// Calls `each` with the code of every value of a range of documents; `false`, and nothing happened, when that needs
+    /// a look at each document.
+    fn for_each_in(&mut self, docs: Range<DocId>, mut each: impl FnMut(u64)) -> bool {
+        let TermColumn::Text(column, block) = self else {
+            return false;
+        };
+        let is_read = block.read_range(column.ords(), docs);
+        if is_read {
+            block.values.iter().for_each(|code| each(*code));
+        }
+        is_read
     }
 
     /// The keys of codes, in the order of the codes given. Texts are read in one pass over the dictionary.
@@ -362,6 +398,9 @@ struct TermsCollector {
     buckets: SegmentBuckets,
     missing: Option<Key>,
     tells_empty: bool,
+    is_top: bool,
+    /// Texts may stay unread until all segments are there, if there are more of them than this.
+    named_max: Option<usize>,
     filter: TermsFilter,
     is_answered: Vec<bool>,
     shard: String,
@@ -373,9 +412,30 @@ impl Collect for TermsCollector {
         let notes_answers = self.missing.is_some() && !self.columns.is_empty();
         self.is_answered.clear();
         self.is_answered.resize(docs.len(), false);
+        // Where all documents of a range are counted it does not matter which of them has a value.
+        let range = match docs {
+            [first, .., last] if (last - first) as usize + 1 == docs.len() => *first..last + 1,
+            _ => 0..0,
+        };
+        let is_counted_by_range =
+            self.is_top && self.buckets.only_counts() && !notes_answers && !range.is_empty();
         for (number, column) in self.columns.iter_mut().enumerate() {
             let accepted = self.accepted[number].as_deref();
             let (buckets, is_answered) = (&mut self.buckets, &mut self.is_answered);
+            let count = |code: u64| {
+                if accepted.is_none_or(|accepted| accepted[code as usize]) {
+                    let owner = Owner {
+                        parent: 0,
+                        column: number as u8,
+                        code,
+                    };
+                    buckets.add_count(owner, 1);
+                }
+            };
+            if is_counted_by_range && column.for_each_in(range.clone(), count) {
+                self.buckets.flush()?;
+                continue;
+            }
             column.for_each(docs, |position, code| {
                 if notes_answers {
                     is_answered[position] = true;
@@ -415,8 +475,23 @@ impl Collect for TermsCollector {
         let (columns, filter, shard) = (self.columns, self.filter, self.shard);
         let kind = columns.iter().filter_map(TermColumn::kind).max();
         let missing = self.missing;
+        let mut buckets = self.buckets;
+        let mut unnamed = Vec::new();
+        if self.named_max.is_some_and(|max| buckets.len() > max) {
+            for (number, column) in columns.iter().enumerate() {
+                if let TermColumn::Text(column, _) = column {
+                    let counts = buckets.take_counts(|owner| usize::from(owner.column) == number);
+                    unnamed.push(Unnamed::new(column.clone(), shard.clone(), counts));
+                }
+            }
+            let bytes: usize = unnamed.iter().map(Unnamed::byte_size).sum();
+            meter.grow_to(bytes as u64)?;
+        }
         let keys_of = |owners: &[Owner]| keys(owners, &columns, missing.as_ref(), &filter, &shard);
-        let mut found = self.buckets.finish(parent_count, kind, keys_of)?;
+        let mut found = buckets.finish(parent_count, kind, keys_of)?;
+        if let Some(only) = found.first_mut() {
+            only.unnamed = unnamed;
+        }
         if self.tells_empty {
             for column in &columns {
                 let keys = column.keys(&column.some_codes(), &shard)?;

@@ -1,6 +1,7 @@
 //! Reads the values of a field for a block of documents, column by column.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use indexer::logs::{ShardReader, ValueColumn};
 use tantivy::columnar::{Column, ColumnIndex};
@@ -55,6 +56,20 @@ impl<T: PartialOrd + Copy + Default + Debug + Send + Sync + 'static> Block<T> {
         }
         self.values.resize(self.rows.len(), T::default());
         column.values.get_vals(&self.rows, &mut self.values);
+    }
+
+    /// Reads the values of all documents of a range, without their positions; `false` when a document may have several.
+    pub fn read_range(&mut self, column: &Column<T>, docs: Range<DocId>) -> bool {
+        let rows = match &column.index {
+            ColumnIndex::Empty { .. } => 0..0,
+            ColumnIndex::Multivalued(_) => return false,
+            index => index.docid_range_to_rowids(docs),
+        };
+        self.values.resize(rows.len(), T::default());
+        column
+            .values
+            .get_range(u64::from(rows.start), &mut self.values);
+        true
     }
 }
 
