@@ -379,14 +379,14 @@ def part_hostile(daybook, work):
 
     def healthy(name, number=100_000):
         before = daybook.books()["accepted"]
+        payload = "".join(f"<13>Nov 23 10:00:00 h {name}: n{n:07d} {'x' * 80}\n" for n in range(number)).encode()
         start = time.monotonic()
         with socket.create_connection(("127.0.0.1", daybook.tcp)) as stream:
-            payload = "".join(f"<13>Nov 23 10:00:00 h {name}: n{n:07d} {'x' * 80}\n" for n in range(number)).encode()
             stream.sendall(payload)
         wait_for("a healthy sender's messages", lambda: daybook.books()["accepted"] >= before + number, 120)
         return number / (time.monotonic() - start)
 
-    alone = max(healthy(f"healthy-alone-{n}") for n in range(2))
+    alone = max(healthy(f"healthy-alone-{n}") for n in range(4))
     stop = threading.Event()
     idle, slow = [], []
     for at in range(5500):
@@ -411,7 +411,7 @@ def part_hostile(daybook, work):
     threading.Thread(target=drip, daemon=True).start()
     time.sleep(6)
     memory = resident_megabytes(daybook.process.pid)
-    crowded = max(healthy(f"healthy-crowded-{n}") for n in range(2))
+    crowded = max(healthy(f"healthy-crowded-{n}") for n in range(4))
     stop.set()
     for stream in idle + slow:
         stream.close()

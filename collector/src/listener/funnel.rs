@@ -53,6 +53,9 @@ struct Load {
     done: Option<oneshot::Sender<Stored>>,
 }
 
+/// What a load holds while its batch is made durable, and who wants to know when it is.
+type Waiting = (Room, Option<oneshot::Sender<Stored>>);
+
 /// What became of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
@@ -168,7 +171,7 @@ impl FunnelEnd {
         }
     }
 
-    fn batch_of(&mut self, first: Load) -> (Batch, Vec<(Room, Option<oneshot::Sender<Stored>>)>) {
+    fn batch_of(&mut self, first: Load) -> (Batch, Vec<Waiting>) {
         let mut events = first.events;
         let mut batch_bytes: usize = events.iter().map(Event::byte_size).sum();
         let mut waiting = vec![(first.room, first.done)];

@@ -385,6 +385,7 @@ mod tests {
                 .unwrap()
                 .get_str("message")
                 .unwrap()
+                .into_owned()
         };
         texts(message).iter().map(of).collect()
     }

@@ -143,13 +143,13 @@ impl Writer {
 }
 
 fn text_of(sent: &Document, peer: IpAddr, now: Timestamp) -> (Vec<u8>, Timestamp) {
-    let claimed = sent.get("timestamp").and_then(|value| seconds(value));
+    let claimed = sent.get("timestamp").and_then(seconds);
     let believed = claimed.filter(|time| *time <= now.plus(AHEAD_MAX));
     let timestamp = believed.unwrap_or(now);
     let mut out = format!("{{\"@timestamp\":\"{}\"", timestamp.to_rfc3339()).into_bytes();
     let message = sent.get_str("short_message").unwrap_or_default();
     push_field(&mut out, "message", &message);
-    let severity = sent.get("level").and_then(|value| severity(value));
+    let severity = sent.get("level").and_then(severity);
     let own_level = match severity.and_then(Priority::new) {
         Some(priority) => priority.level(),
         None => level::detect(&message).unwrap_or(level::UNKNOWN),

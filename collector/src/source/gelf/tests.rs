@@ -28,7 +28,13 @@ fn peer() -> SocketAddr {
 }
 
 fn messages(written: &Written) -> Vec<String> {
-    let message = |source: &[u8]| Document::parse(source).unwrap().get_str("message").unwrap();
+    let message = |source: &[u8]| {
+        Document::parse(source)
+            .unwrap()
+            .get_str("message")
+            .unwrap()
+            .into_owned()
+    };
     written
         .events
         .iter()

@@ -352,6 +352,7 @@ mod tests {
                 .unwrap()
                 .get_str("host.name")
                 .unwrap()
+                .into_owned()
         };
         assert_eq!(host("192.0.2.7"), "192.0.2.7");
         assert_eq!(host("::ffff:192.0.2.7"), "192.0.2.7");

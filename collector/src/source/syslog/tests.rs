@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::{Append, AppendError, Document, Ledger, RetryAfter, SourceTotals};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -86,7 +86,13 @@ impl Running {
 
     fn stored(&self) -> Vec<String> {
         let events = self.journal.events();
-        let message = |source: &[u8]| Document::parse(source).unwrap().get_str("message").unwrap();
+        let message = |source: &[u8]| {
+            Document::parse(source)
+                .unwrap()
+                .get_str("message")
+                .unwrap()
+                .into_owned()
+        };
         events.iter().map(|event| message(&event.source)).collect()
     }
 
@@ -269,6 +275,58 @@ async fn tls_is_spoken_and_plain_text_is_not_understood_there() {
     running.messages(22_000).await;
     let (journal, _) = running.stop().await;
     assert_eq!(journal.events().len(), 22_000);
+}
+
+#[tokio::test]
+async fn with_client_ca_only_known_senders_are_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let theirs = rcgen::generate_simple_self_signed(vec!["sender".to_owned()]).unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let settings = Settings {
+        listen: vec!["syslog_tls".to_owned()],
+        tls: Some(tls::Settings {
+            certificate: write("crt", ours.cert.pem()),
+            key: write("key", ours.signing_key.serialize_pem()),
+            client_ca: Some(write("clients", theirs.cert.pem())),
+        }),
+        ..Settings::default()
+    };
+    let running = Running::start(&settings).await;
+    let client = || {
+        let mut roots = RootCertStore::empty();
+        roots.add(ours.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        builder.with_root_certificates(roots)
+    };
+    let key = PrivateKeyDer::try_from(theirs.signing_key.serialize_der()).unwrap();
+    let known = client().with_client_auth_cert(vec![theirs.cert.der().clone()], key);
+    for (text, config) in [
+        ("unknown", client().with_no_client_auth()),
+        ("known", known.unwrap()),
+    ] {
+        let stream = TcpStream::connect(running.tls.unwrap()).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        // A refusal may reach the sender only after it has written.
+        if let Ok(mut stream) = connector.connect(name, stream).await {
+            stream
+                .write_all(format!("<13>{text}\n").as_bytes())
+                .await
+                .ok();
+            stream.flush().await.ok();
+            stream.shutdown().await.ok();
+            stream.read_to_end(&mut Vec::new()).await.ok();
+        }
+    }
+    assert_eq!(running.messages(1).await, ["known"]);
+    running.stop().await;
 }
 
 #[tokio::test]
