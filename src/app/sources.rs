@@ -1,14 +1,15 @@
 //! Starts the sources of the section `sources`, once the index has read what the journal holds: only then is it
 //! known how far they had come.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use collector::pipeline::Pipeline;
 use collector::source::SourceParts;
-use collector::source::checkpoint::CheckpointStore;
+use collector::source::checkpoint::Entries;
 use collector::source::file::tailer::FileCounts;
 use collector::source::file::{self, FileSource};
 use event::{Append, Ledger, Timestamp};
@@ -26,8 +27,8 @@ pub struct Sources {
     pub append: Arc<dyn Append>,
     /// The books.
     pub ledger: Arc<Ledger>,
-    /// How far each of them had come.
-    pub checkpoints: Arc<Mutex<CheckpointStore>>,
+    /// How far each of them had come, by name.
+    pub recovered: BTreeMap<String, Entries>,
     /// Where they show their figures.
     pub metrics: Metrics,
 }
@@ -74,10 +75,6 @@ impl Sources {
     }
 
     fn parts(&self, name: &str, source: &Source) -> Result<SourceParts, String> {
-        let checkpoints = self.checkpoints.lock();
-        let recovered = checkpoints
-            .expect("no holder of this lock panics")
-            .entries(name);
         Ok(SourceParts {
             name: Arc::from(name),
             pipeline: source
@@ -87,7 +84,7 @@ impl Sources {
             append: Arc::clone(&self.append),
             ledger: self.ledger.source(name),
             host_name: host_name(),
-            recovered,
+            recovered: self.recovered.get(name).cloned().unwrap_or_default(),
             now: Timestamp::now,
         })
     }
