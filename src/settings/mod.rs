@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collector::pipeline::{self, Pipeline};
-use collector::source::file;
+use collector::source::{docker, file};
 
 pub use byte_size::ByteSize;
 pub use findings::Mistake;
@@ -40,6 +40,9 @@ use section::Section;
 
 /// What is read when nobody says otherwise.
 const VAR_LOG: [&str; 3] = ["/var/log/*.log", "/var/log/syslog", "/var/log/nginx/*.log"];
+
+/// What our own compose file calls our container.
+const OWN_CONTAINER: &str = "daybook";
 
 /// Everything an operator can set, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,6 +131,8 @@ fn lines(path: &str, mistakes: &[Mistake]) -> String {
 impl Default for Settings {
     fn default() -> Settings {
         let var_log = file::Settings::including(VAR_LOG.map(str::to_owned).to_vec());
+        let mut docker = docker::Settings::default();
+        docker.exclude.containers.push(OWN_CONTAINER.to_owned());
         Settings {
             data_dir: PathBuf::from("/var/lib/daybook"),
             listen: listen::default_listen(),
@@ -141,7 +146,10 @@ impl Default for Settings {
             journal: JournalSettings {
                 max_size: ByteSize::gib(4),
             },
-            sources: BTreeMap::from([("var_log".to_owned(), Source::File(var_log))]),
+            sources: BTreeMap::from([
+                ("docker".to_owned(), Source::Docker(docker)),
+                ("var_log".to_owned(), Source::File(var_log)),
+            ]),
             pipelines: BTreeMap::new(),
             indices: BTreeMap::from([("default".to_owned(), IndexSettings::default())]),
             telemetry: TelemetrySettings::default(),

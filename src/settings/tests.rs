@@ -72,7 +72,9 @@ indices:
     assert_eq!(settings.limits.memory, ByteSize::gib(2));
     assert_eq!(settings.limits.disk, ByteSize::gib(50));
     assert_eq!(settings.limits.query_time, Duration::from_secs(90));
-    let Source::File(nginx) = &settings.sources["nginx"];
+    let Source::File(nginx) = &settings.sources["nginx"] else {
+        panic!("nginx is a file source")
+    };
     assert_eq!(nginx.pipeline.as_deref(), Some("nginx_access"));
     assert_eq!(settings.sources.len(), 1, "the default source is replaced");
     assert_eq!(settings.indices["debug"].retention, None);
@@ -150,7 +152,7 @@ fn what_comes_later_is_accepted_with_a_notice_or_refused_but_never_silently() {
         r#"
 listen: { syslog_udp: 127.0.0.1:5514, loki: off, http: 0.0.0.0:8365 }
 sources:
-  docker: { type: docker, exclude: { containers: ["daybook"] } }
+  journal: { type: journald }
   syslog: { type: syslog, listen: [syslog_udp, syslog_tcp], timezone: UTC }
 metrics: { retention: 90d, scrape_configs: [ ] }
 rules: [ "rules/*.yaml" ]
@@ -161,7 +163,7 @@ alerting: { }
     let beginnings = [
         "listen.http: 0.0.0.0:8365 is reachable from other machines",
         "listen.syslog_udp: not built yet, ignored",
-        "sources.docker: type docker is not built yet, ignored",
+        "sources.journal: type journald is not built yet, ignored",
         "sources.syslog: type syslog is not built yet, ignored",
         "metrics: not built yet, ignored",
         "rules: not built yet, ignored",
@@ -186,6 +188,26 @@ alerting: { }
         told[0].contains("the step vrl is not built yet"),
         "{told:?}"
     );
+}
+
+#[test]
+fn a_docker_source_is_read_and_its_mistakes_are_told() {
+    let text = "sources:\n  apps: { type: docker, include: { containers: [\"web-*\"] }, exclude: { labels: [\"logs=no\"] } }\n";
+    let settings = parse(text).unwrap().settings;
+    let Source::Docker(docker) = &settings.sources["apps"] else {
+        panic!("apps is a docker source")
+    };
+    assert_eq!(docker.include.containers, ["web-*"]);
+    assert_eq!(parse(&to_yaml(&settings)).unwrap().settings, settings);
+    for (entry, problem) in [
+        ("socket: docker.sock", "socket \"docker.sock\" is not absolute"),
+        ("include: { names: [a] }", "unknown key \"names\""),
+        ("include: { labels: [\"a=\"] }", "a pattern is empty"),
+        ("pipeline: none", "there is no pipeline"),
+    ] {
+        let told = mistakes(&format!("sources: {{ a: {{ type: docker, {entry} }} }}"));
+        assert!(told[0].contains(problem), "{told:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod delivery;
+pub mod docker;
 pub mod elastic_bulk;
 #[cfg(test)]
 mod fake;

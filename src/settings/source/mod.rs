@@ -2,6 +2,7 @@
 //!
 //! A new type is a file beside `file.rs`, a variant of [`Source`], and a line in [`BUILT`] and in [`Source::parts`].
 
+mod docker;
 mod file;
 
 use collector::source as sources;
@@ -17,6 +18,8 @@ use super::suggestion::did_you_mean;
 /// One entry under `sources`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
+    /// `type: docker`.
+    Docker(sources::docker::Settings),
     /// `type: file`.
     File(sources::file::Settings),
 }
@@ -24,11 +27,10 @@ pub enum Source {
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 1] = [("file", file::read)];
+const BUILT: [(&str, Read); 2] = [("docker", docker::read), ("file", file::read)];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 9] = [
-    "docker",
+const NOT_BUILT: [&str; 8] = [
     "syslog",
     "journald",
     "kafka",
@@ -57,6 +59,7 @@ impl Source {
 
     fn parts(&self) -> (&'static str, Option<&str>, Json) {
         match self {
+            Source::Docker(docker) => ("docker", docker.pipeline.as_deref(), json!(docker)),
             Source::File(file) => ("file", file.pipeline.as_deref(), json!(file)),
         }
     }
