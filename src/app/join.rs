@@ -1,5 +1,6 @@
 //! Joins the parts, from the disk outwards: catalog, index, journal, the feed between them, the intake, the sources.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use arc_swap::ArcSwap;
 use collector::body::BodyReader;
 use collector::cpu::CpuPermits;
 use collector::listener::Sockets;
-use collector::source::checkpoint::CheckpointStore;
+use collector::source::checkpoint::{CheckpointStore, Entries};
 use collector::source::otlp::{self, Otlp};
 use collector::source::{PushContext, elastic_bulk};
 use event::{Append, Refresh, Timestamp};
@@ -50,6 +51,9 @@ const CHECKPOINTS: &str = "file_checkpoints";
 struct Storage {
     catalog: Arc<Catalog>,
     checkpoints: Arc<Mutex<CheckpointStore>>,
+    /// How far each source had come, by name. Not to be asked of `checkpoints` later: the feed notes the journal's
+    /// records again from the oldest on, and until it is through they say less than is known.
+    recovered: BTreeMap<String, Entries>,
     journal: Arc<Local>,
     indexer: Indexer,
     log_index: LogIndex,
@@ -111,7 +115,7 @@ pub async fn start(context: &Context<'_>, sockets: Sockets) -> anyhow::Result<Pa
         settings: context.settings.clone(),
         append: Arc::clone(&intake) as Arc<dyn Append>,
         ledger: Arc::clone(&context.ledger),
-        checkpoints: storage.checkpoints,
+        recovered: storage.recovered,
         pipelines: pipelines.clone(),
         metrics: context.metrics.clone(),
         sockets: Mutex::new(sockets),
@@ -155,6 +159,7 @@ async fn open_storage(context: &Context<'_>) -> anyhow::Result<Storage> {
     let data_dir = context.directory.path().to_owned();
     let ledger = Arc::clone(&context.ledger);
     let limits = context.settings.limits.clone();
+    let sources: Vec<String> = context.settings.sources.keys().cloned().collect();
     let mut journal_settings = journal::Settings::new(data_dir.join("journal"));
     journal_settings.max_size_bytes = context.settings.journal.max_size.0;
     journal_settings.segment_bytes = journal_settings
@@ -175,8 +180,13 @@ async fn open_storage(context: &Context<'_>) -> anyhow::Result<Storage> {
         let mut checkpoints = CheckpointStore::open(&data_dir.join(CHECKPOINTS))
             .with_context(|| format!("cannot read {CHECKPOINTS} in {}", data_dir.display()))?;
         let pending = PendingIds::read(&*journal, &mut checkpoints)?;
+        let recovered = sources.into_iter().map(|name| {
+            let entries = checkpoints.entries(&name);
+            (name, entries)
+        });
         Ok(Storage {
             catalog,
+            recovered: recovered.collect(),
             checkpoints: Arc::new(Mutex::new(checkpoints)),
             journal,
             log_index: indexer.log_index(),

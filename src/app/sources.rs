@@ -1,6 +1,7 @@
 //! Starts the sources of the section `sources`, once the index has read what the journal holds: only then is it
 //! known how far they had come.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,8 @@ use collector::listener::seats::Seats;
 use collector::listener::{Listening, Sockets};
 use collector::source::SourceParts;
 use collector::source::beats::BeatsSource;
-use collector::source::checkpoint::CheckpointStore;
+use collector::source::checkpoint::Entries;
+use collector::source::docker::{DockerCounts, DockerSource};
 use collector::source::file::tailer::FileCounts;
 use collector::source::file::{self, FileSource};
 use collector::source::fluent_forward::FluentForwardSource;
@@ -33,8 +35,8 @@ pub struct Sources {
     pub append: Arc<dyn Append>,
     /// The books.
     pub ledger: Arc<Ledger>,
-    /// How far each of them had come.
-    pub checkpoints: Arc<Mutex<CheckpointStore>>,
+    /// How far each of them had come, by name.
+    pub recovered: BTreeMap<String, Entries>,
     /// The pipelines they name.
     pub pipelines: Pipelines,
     /// Where they show their figures.
@@ -78,6 +80,11 @@ impl Sources {
     ) -> Result<Running, String> {
         let parts = self.parts(name, source)?;
         Ok(match source {
+            Source::Docker(settings) => {
+                let source = DockerSource::new(settings, self.event_bytes_max(), parts)?;
+                self.show_docker(name, source.counts());
+                Box::pin(source.run(shutdown))
+            }
             Source::File(settings) => {
                 let source = FileSource::new(&self.file_settings(settings), parts)?;
                 self.show_files(name, source.counts());
@@ -111,17 +118,13 @@ impl Sources {
     }
 
     fn parts(&self, name: &str, source: &Source) -> Result<SourceParts, String> {
-        let checkpoints = self.checkpoints.lock();
-        let recovered = checkpoints
-            .expect("no holder of this lock panics")
-            .entries(name);
         Ok(SourceParts {
             name: Arc::from(name),
             pipeline: self.pipelines.of_source(source.pipeline())?,
             append: Arc::clone(&self.append),
             ledger: self.ledger.source(name),
             host_name: host_name(),
-            recovered,
+            recovered: self.recovered.get(name).cloned().unwrap_or_default(),
             now: Timestamp::now,
         })
     }
@@ -141,6 +144,48 @@ impl Sources {
         settings.exclude_folder(&self.settings.data_dir);
         settings.max_line_bytes = self.event_bytes_max();
         settings
+    }
+
+    fn show_docker(&self, name: &str, counts: Arc<DockerCounts>) {
+        type Count = fn(&DockerCounts) -> &AtomicU64;
+        let figures: [(FigureKind, &str, &str, Count); 5] = [
+            (
+                FigureKind::Gauge,
+                "daybook_docker_containers",
+                "Containers whose log is being read.",
+                |counts| &counts.containers,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_docker_reconnects_total",
+                "How often the engine was found again after it was away.",
+                |counts| &counts.reconnects,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_docker_cut_lines_total",
+                "Lines longer than allowed, stored cut.",
+                |counts| &counts.cut_lines,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_docker_invalid_utf8_lines_total",
+                "Lines that were no UTF-8, stored with replacement characters.",
+                |counts| &counts.invalid_utf8_lines,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_docker_log_errors_total",
+                "Times the engine could not read a log of its own.",
+                |counts| &counts.log_errors,
+            ),
+        ];
+        for (kind, figure, help, count) in figures {
+            let counts = Arc::clone(&counts);
+            self.show(name, kind, figure, help, move || {
+                count(&counts).load(Ordering::Relaxed) as f64
+            });
+        }
     }
 
     fn show_files(&self, name: &str, counts: Arc<FileCounts>) {
@@ -248,8 +293,14 @@ impl Sources {
 /// What the sources find now, one short line per type, for the operator.
 pub fn found(settings: &Settings) -> Vec<String> {
     let mut files = 0;
+    let mut lines = Vec::new();
     for source in settings.sources.values() {
         match source {
+            Source::Docker(source) if source.is_reachable() => lines.push(format!(
+                "Docker at {}, whose containers' logs are read",
+                source.socket.display()
+            )),
+            Source::Docker(_) => {}
             Source::File(source) => files += FileSource::paths_found(source).len(),
             Source::Beats(_)
             | Source::FluentForward(_)
@@ -260,7 +311,8 @@ pub fn found(settings: &Settings) -> Vec<String> {
             | Source::Syslog(_) => {}
         }
     }
-    vec![format!("{files} log files to follow")]
+    lines.push(format!("{files} log files to follow"));
+    lines
 }
 
 /// The machine's name, for `host.name`.

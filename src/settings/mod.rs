@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collector::pipeline::{self, AUTOMATIC, CompileError, Library};
-use collector::source::{file, syslog};
+use collector::source::{docker, file, syslog};
 
 pub use byte_size::ByteSize;
 pub use findings::Mistake;
@@ -45,6 +45,9 @@ const VAR_LOG: [&str; 3] = ["/var/log/*.log", "/var/log/syslog", "/var/log/nginx
 /// What a source may name instead of a pipeline of its own: detection, and nothing at all.
 pub const NO_PIPELINE: &str = "none";
 const RESERVED: [&str; 2] = [AUTOMATIC, NO_PIPELINE];
+
+/// What our own compose file calls our container.
+const OWN_CONTAINER: &str = "daybook";
 
 /// Everything an operator can set, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,6 +136,8 @@ fn lines(path: &str, mistakes: &[Mistake]) -> String {
 impl Default for Settings {
     fn default() -> Settings {
         let var_log = file::Settings::including(VAR_LOG.map(str::to_owned).to_vec());
+        let mut docker = docker::Settings::default();
+        docker.exclude.containers.push(OWN_CONTAINER.to_owned());
         Settings {
             data_dir: PathBuf::from("/var/lib/daybook"),
             listen: listen::default_listen(),
@@ -147,6 +152,7 @@ impl Default for Settings {
                 max_size: ByteSize::gib(4),
             },
             sources: BTreeMap::from([
+                ("docker".to_owned(), Source::Docker(docker)),
                 (
                     "syslog".to_owned(),
                     Source::Syslog(syslog::Settings::default()),

@@ -150,7 +150,6 @@ fn what_comes_later_is_accepted_with_a_notice_or_refused_but_never_silently() {
         r#"
 listen: { prometheus: 127.0.0.1:9090, loki: off, http: 0.0.0.0:8365 }
 sources:
-  docker: { type: docker, exclude: { containers: ["daybook"] } }
   journald: { type: journald }
 metrics: { retention: 90d, scrape_configs: [ ] }
 rules: [ "rules/*.yaml" ]
@@ -161,7 +160,6 @@ alerting: { }
     let beginnings = [
         "listen.http: 0.0.0.0:8365 is reachable from other machines",
         "listen.prometheus: not built yet, ignored",
-        "sources.docker: type docker is not built yet, ignored",
         "sources.journald: type journald is not built yet, ignored",
         "metrics: not built yet, ignored",
         "rules: not built yet, ignored",
@@ -303,6 +301,29 @@ sources:
         twice[0].ends_with("syslog_udp is taken by sources.a already"),
         "{twice:?}"
     );
+}
+
+#[test]
+fn a_docker_source_is_read_and_its_mistakes_are_told() {
+    let text = "sources:\n  apps: { type: docker, include: { containers: [\"web-*\"] }, exclude: { labels: [\"logs=no\"] } }\n";
+    let settings = parse(text).unwrap().settings;
+    let Source::Docker(docker) = &settings.sources["apps"] else {
+        panic!("apps is a docker source")
+    };
+    assert_eq!(docker.include.containers, ["web-*"]);
+    assert_eq!(parse(&to_yaml(&settings)).unwrap().settings, settings);
+    for (entry, problem) in [
+        (
+            "socket: docker.sock",
+            "socket \"docker.sock\" is not absolute",
+        ),
+        ("include: { names: [a] }", "unknown key \"names\""),
+        ("include: { labels: [\"a=\"] }", "a pattern is empty"),
+        ("pipeline: none", "there is no pipeline"),
+    ] {
+        let told = mistakes(&format!("sources: {{ a: {{ type: docker, {entry} }} }}"));
+        assert!(told[0].contains(problem), "{told:?}");
+    }
 }
 
 #[test]

@@ -99,6 +99,34 @@ async fn a_second_process_on_the_same_directory_is_refused() {
     assert!(daybook.listener("http").is_some());
 }
 
+/// What the journal holds is noted twice at a start, by who opens it and by who indexes it; a source that was started
+/// between the two went on from an older place and stored its lines again.
+#[tokio::test]
+async fn a_killed_process_reads_on_where_it_was_however_many_records_the_journal_holds() {
+    let inputs = tempfile::tempdir().unwrap();
+    let path = inputs.path().join("app.log");
+    let mut home = Home::new();
+    home.write_sources(&format!(
+        "sources: {{ lines: {{ type: file, include: [\"{}\"] }} }}\n",
+        path.display()
+    ));
+    let mut text = String::new();
+    for round in 1..=3 {
+        let daybook = Daybook::start_at(home).await;
+        for _ in 0..5 {
+            text.push_str(&format!("line of round {round}\n"));
+            std::fs::write(&path, &text).unwrap();
+            let lines = text.lines().count() as u64;
+            until("the line is stored", async || {
+                (daybook.count("*", "*").await >= lines).then_some(())
+            })
+            .await;
+            assert_eq!(daybook.count("*", "*").await, lines);
+        }
+        home = daybook.kill();
+    }
+}
+
 #[tokio::test]
 async fn a_killed_process_leaves_nothing_in_the_way() {
     let home = Daybook::start().await.kill();

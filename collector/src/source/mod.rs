@@ -3,6 +3,7 @@
 pub mod beats;
 pub mod checkpoint;
 pub mod delivery;
+pub mod docker;
 pub mod elastic_bulk;
 #[cfg(test)]
 pub(crate) mod fake;

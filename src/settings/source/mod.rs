@@ -3,6 +3,7 @@
 //! A new type is a file beside `file.rs`, a variant of [`Source`], and a line in [`BUILT`] and in [`Source::parts`].
 
 mod beats;
+mod docker;
 mod file;
 mod fluent_forward;
 mod gelf;
@@ -22,6 +23,8 @@ use super::suggestion::did_you_mean;
 /// One entry under `sources`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
+    /// `type: docker`.
+    Docker(sources::docker::Settings),
     /// `type: file`.
     File(sources::file::Settings),
     /// `type: beats`.
@@ -43,8 +46,9 @@ pub enum Source {
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 8] = [
+const BUILT: [(&str, Read); 9] = [
     ("beats", beats::read),
+    ("docker", docker::read),
     ("file", file::read),
     ("fluent_forward", fluent_forward::read),
     ("gelf", gelf::read),
@@ -55,8 +59,7 @@ const BUILT: [(&str, Read); 8] = [
 ];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 8] = [
-    "docker",
+const NOT_BUILT: [&str; 7] = [
     "journald",
     "kafka",
     "loki",
@@ -80,7 +83,11 @@ impl Source {
     /// The listeners it takes from, by their names in `listen:`.
     pub fn listeners(&self) -> &[String] {
         match self {
-            Source::File(_) | Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => &[],
+            Source::Docker(_)
+            | Source::File(_)
+            | Source::Http(_)
+            | Source::LokiPush(_)
+            | Source::SplunkHec(_) => &[],
             Source::Beats(beats) => &beats.listen,
             Source::FluentForward(forward) => &forward.listen,
             Source::Gelf(gelf) => &gelf.listen,
@@ -103,6 +110,7 @@ impl Source {
 
     fn parts(&self) -> (&'static str, Option<&str>, Json) {
         match self {
+            Source::Docker(docker) => ("docker", docker.pipeline.as_deref(), json!(docker)),
             Source::File(file) => ("file", file.pipeline.as_deref(), json!(file)),
             Source::Beats(beats) => ("beats", beats.pipeline.as_deref(), json!(beats)),
             Source::FluentForward(forward) => (

@@ -190,7 +190,7 @@ fn path_text(path: &Path) -> std::borrow::Cow<'_, str> {
 }
 
 /// Writes a text as the inside of a JSON string, `\r\n` as `\n`.
-fn push_escaped(out: &mut Vec<u8>, text: &str) {
+pub(in crate::source) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut plain_from = 0;
     for (at, byte) in bytes.iter().enumerate() {

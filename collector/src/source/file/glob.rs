@@ -64,6 +64,11 @@ impl Glob {
 
     /// A pattern that fits everything below an absolute folder, whatever characters its name has.
     pub fn everything_below(folder: &Path) -> String {
+        Glob::literally(folder) + "/**"
+    }
+
+    /// A pattern that fits just this absolute path.
+    pub fn literally(folder: &Path) -> String {
         let mut pattern = String::new();
         for character in folder.display().to_string().chars() {
             if matches!(character, '*' | '?' | '[' | '{' | '\\') {
@@ -71,7 +76,7 @@ impl Glob {
             }
             pattern.push(character);
         }
-        pattern + "/**"
+        pattern
     }
 
     /// The pattern as written.

@@ -100,6 +100,11 @@ impl Settings {
         }
     }
 
+    /// Settings with one pattern below an absolute folder, whatever characters the folder's name has.
+    pub(in crate::source) fn below(folder: &Path, pattern: &str) -> Settings {
+        Settings::including(vec![format!("{}/{pattern}", Glob::literally(folder))])
+    }
+
     /// Leaves out everything below an existing folder, by the name it is given and by the one without links.
     pub fn exclude_folder(&mut self, folder: &Path) {
         let names = [std::path::absolute(folder), folder.canonicalize()];
@@ -124,7 +129,7 @@ impl Settings {
         }
     }
 
-    fn rules(&self) -> Result<Rules, String> {
+    pub(in crate::source) fn rules(&self) -> Result<Rules, String> {
         if self.include.is_empty() {
             return Err(
                 "include is empty; write for instance include: [\"/var/log/*.log\"]".to_owned(),

@@ -1,0 +1,18 @@
+//! `type: docker`: the logs of Docker containers.
+
+use collector::source::docker::Settings;
+
+use super::{Entry, Source};
+
+pub fn read(entry: &Entry<'_>) -> Option<Source> {
+    let settings: Settings = entry.settings()?;
+    let is_told = [
+        entry.tells_wrong_index(settings.index.as_deref()),
+        entry.tells_unknown_pipeline(settings.pipeline.as_deref()),
+        entry.tells_wrong_multiline(settings.multiline.as_ref()),
+    ];
+    if !is_told.contains(&true) {
+        entry.tell_check(settings.check());
+    }
+    Some(Source::Docker(settings))
+}
