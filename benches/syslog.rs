@@ -47,6 +47,8 @@ fn message(n: u64) -> String {
 }
 
 impl Server {
+    // The server is waited for when it is stopped.
+    #[allow(clippy::zombie_processes)]
     async fn start(dir: &Path) -> Server {
         let settings = dir.join("daybook.yaml");
         let text = format!(

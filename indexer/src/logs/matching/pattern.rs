@@ -10,7 +10,7 @@ use super::{Work, columns};
 use crate::logs::blocks::spelling::spelled;
 use crate::logs::flatten::LeafValue;
 use crate::logs::reader::ValueColumn;
-use crate::logs::words::{is_word_char, lower_case, words};
+use crate::logs::words::{is_cut, is_word_char, lower_case, words};
 use crate::logs::{Field, Pattern};
 
 /// A compiled expression may take this much memory; more is refused.
@@ -305,9 +305,12 @@ fn needs_of(parts: &[Glob]) -> Vec<Need> {
         let ends_word = run.is_last || text.chars().last().is_some_and(|c| !is_word_char(c));
         let ranges: Vec<_> = words(&text).collect();
         let last = ranges.len().saturating_sub(1);
+        let mut cut_until = None;
         for (at, (range, word)) in ranges.into_iter().enumerate() {
-            if word.len() > PIECE_BYTES_MAX {
-                // Words that long are cut into pieces, elsewhere perhaps.
+            // Words that long are cut into pieces, elsewhere perhaps, and so is what goes on behind the cut.
+            let goes_on = cut_until == Some(range.start);
+            if word.len() > PIECE_BYTES_MAX || goes_on {
+                cut_until = (goes_on || is_cut(&word)).then_some(range.end);
                 continue;
             }
             let is_start = at > 0 || starts_word || range.start > 0;
@@ -439,6 +442,13 @@ mod tests {
         );
         check("*Time?out", &[part("time"), part("out")]);
         check("*", &[]);
+        // Where a run is cut into words depends on what is before it.
+        let long = "x".repeat(300);
+        check(&format!("*{long}"), &[]);
+        check(
+            &format!("a b*{long} c"),
+            &[word("a"), beginning("b"), word("c")],
+        );
     }
 
     #[test]
