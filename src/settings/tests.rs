@@ -152,7 +152,7 @@ fn what_comes_later_is_accepted_with_a_notice_or_refused_but_never_silently() {
         r#"
 listen: { syslog_udp: 127.0.0.1:5514, loki: off, http: 0.0.0.0:8365 }
 sources:
-  journal: { type: journald }
+  queue: { type: kafka }
   syslog: { type: syslog, listen: [syslog_udp, syslog_tcp], timezone: UTC }
 metrics: { retention: 90d, scrape_configs: [ ] }
 rules: [ "rules/*.yaml" ]
@@ -163,7 +163,7 @@ alerting: { }
     let beginnings = [
         "listen.http: 0.0.0.0:8365 is reachable from other machines",
         "listen.syslog_udp: not built yet, ignored",
-        "sources.journal: type journald is not built yet, ignored",
+        "sources.queue: type kafka is not built yet, ignored",
         "sources.syslog: type syslog is not built yet, ignored",
         "metrics: not built yet, ignored",
         "rules: not built yet, ignored",
@@ -200,7 +200,10 @@ fn a_docker_source_is_read_and_its_mistakes_are_told() {
     assert_eq!(docker.include.containers, ["web-*"]);
     assert_eq!(parse(&to_yaml(&settings)).unwrap().settings, settings);
     for (entry, problem) in [
-        ("socket: docker.sock", "socket \"docker.sock\" is not absolute"),
+        (
+            "socket: docker.sock",
+            "socket \"docker.sock\" is not absolute",
+        ),
         ("include: { names: [a] }", "unknown key \"names\""),
         ("include: { labels: [\"a=\"] }", "a pattern is empty"),
         ("pipeline: none", "there is no pipeline"),

@@ -7,6 +7,7 @@ pub mod elastic_bulk;
 #[cfg(test)]
 mod fake;
 pub mod file;
+pub mod journald;
 pub mod otlp;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 
 mod docker;
 mod file;
+mod journald;
 
 use collector::source as sources;
 use collector::transform::multiline::{self, Multiline};
@@ -22,17 +23,22 @@ pub enum Source {
     Docker(sources::docker::Settings),
     /// `type: file`.
     File(sources::file::Settings),
+    /// `type: journald`.
+    Journald(sources::journald::Settings),
 }
 
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 2] = [("docker", docker::read), ("file", file::read)];
+const BUILT: [(&str, Read); 3] = [
+    ("docker", docker::read),
+    ("file", file::read),
+    ("journald", journald::read),
+];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 8] = [
+const NOT_BUILT: [&str; 7] = [
     "syslog",
-    "journald",
     "kafka",
     "loki",
     "scrape",
@@ -61,6 +67,7 @@ impl Source {
         match self {
             Source::Docker(docker) => ("docker", docker.pipeline.as_deref(), json!(docker)),
             Source::File(file) => ("file", file.pipeline.as_deref(), json!(file)),
+            Source::Journald(journal) => ("journald", journal.pipeline.as_deref(), json!(journal)),
         }
     }
 }
