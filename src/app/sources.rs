@@ -18,6 +18,7 @@ use collector::source::file::tailer::FileCounts;
 use collector::source::file::{self, FileSource};
 use collector::source::fluent_forward::FluentForwardSource;
 use collector::source::gelf::GelfSource;
+use collector::source::journald::{JournaldCounts, JournaldSource};
 use collector::source::syslog::SyslogSource;
 use event::{Append, Ledger, Timestamp};
 use tokio::task::JoinSet;
@@ -88,6 +89,11 @@ impl Sources {
             Source::File(settings) => {
                 let source = FileSource::new(&self.file_settings(settings), parts)?;
                 self.show_files(name, source.counts());
+                Box::pin(source.run(shutdown))
+            }
+            Source::Journald(settings) => {
+                let source = JournaldSource::new(settings, self.event_bytes_max(), parts)?;
+                self.show_journal(name, source.counts());
                 Box::pin(source.run(shutdown))
             }
             Source::Beats(settings) => {
@@ -268,6 +274,33 @@ impl Sources {
         );
     }
 
+    fn show_journal(&self, name: &str, counts: Arc<JournaldCounts>) {
+        type Count = fn(&JournaldCounts) -> &AtomicU64;
+        let figures: [(&str, &str, Count); 3] = [
+            (
+                "daybook_journald_restarts_total",
+                "How often journalctl ended and was started again.",
+                |counts| &counts.restarts,
+            ),
+            (
+                "daybook_journald_cut_entries_total",
+                "Entries larger than allowed, stored cut.",
+                |counts| &counts.cut_entries,
+            ),
+            (
+                "daybook_journald_invalid_utf8_entries_total",
+                "Entries that were no UTF-8, stored with replacement characters.",
+                |counts| &counts.invalid_utf8_entries,
+            ),
+        ];
+        for (figure, help, count) in figures {
+            let counts = Arc::clone(&counts);
+            self.show(name, FigureKind::Counter, figure, help, move || {
+                count(&counts).load(Ordering::Relaxed) as f64
+            });
+        }
+    }
+
     /// Shows one figure of a source under `/metrics`.
     fn show(
         &self,
@@ -300,7 +333,7 @@ pub fn found(settings: &Settings) -> Vec<String> {
                 "Docker at {}, whose containers' logs are read",
                 source.socket.display()
             )),
-            Source::Docker(_) => {}
+            Source::Docker(_) | Source::Journald(_) => {}
             Source::File(source) => files += FileSource::paths_found(source).len(),
             Source::Beats(_)
             | Source::FluentForward(_)

@@ -34,12 +34,12 @@ cleanup() {
 }
 trap cleanup EXIT
 
-mkdir -p "$work/root/bin" "$work/root/tmp"
-cp /bin/busybox "$work/root/bin/"
+mkdir -p "$work/image/bin" "$work/image/tmp"
+cp /bin/busybox "$work/image/bin/"
 for name in sh cat echo awk head tr seq sleep usleep printf yes; do
-    ln -s busybox "$work/root/bin/$name"
+    ln -s busybox "$work/image/bin/$name"
 done
-tar -C "$work/root" -c . > "$work/image.tar"
+tar -C "$work/image" -c . > "$work/image.tar"
 
 status=0
 python3 tests/real/docker.py "$DAYBOOK" "$work" || status=$?

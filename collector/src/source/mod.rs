@@ -12,6 +12,7 @@ pub mod fluent_forward;
 pub mod gathered;
 pub mod gelf;
 pub mod http;
+pub mod journald;
 pub mod loki_push;
 pub mod otlp;
 mod protobuf;

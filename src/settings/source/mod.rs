@@ -7,6 +7,7 @@ mod docker;
 mod file;
 mod fluent_forward;
 mod gelf;
+mod journald;
 mod push;
 mod syslog;
 
@@ -41,33 +42,28 @@ pub enum Source {
     LokiPush(sources::loki_push::EntrySettings),
     /// `type: splunk_hec`.
     SplunkHec(sources::splunk_hec::EntrySettings),
+    /// `type: journald`.
+    Journald(sources::journald::Settings),
 }
 
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 9] = [
+const BUILT: [(&str, Read); 10] = [
     ("beats", beats::read),
     ("docker", docker::read),
     ("file", file::read),
     ("fluent_forward", fluent_forward::read),
     ("gelf", gelf::read),
     ("http", push::read_http),
+    ("journald", journald::read),
     ("loki_push", push::read_loki_push),
     ("splunk_hec", push::read_splunk_hec),
     ("syslog", syslog::read),
 ];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 7] = [
-    "journald",
-    "kafka",
-    "loki",
-    "scrape",
-    "host",
-    "otlp",
-    "elasticsearch",
-];
+const NOT_BUILT: [&str; 6] = ["kafka", "loki", "scrape", "host", "otlp", "elasticsearch"];
 
 impl Source {
     /// The pipeline its events go through.
@@ -84,6 +80,7 @@ impl Source {
     pub fn listeners(&self) -> &[String] {
         match self {
             Source::Docker(_)
+            | Source::Journald(_)
             | Source::File(_)
             | Source::Http(_)
             | Source::LokiPush(_)
@@ -123,6 +120,7 @@ impl Source {
             Source::Http(http) => ("http", http.pipeline.as_deref(), json!(http)),
             Source::LokiPush(loki) => ("loki_push", loki.pipeline.as_deref(), json!(loki)),
             Source::SplunkHec(hec) => ("splunk_hec", hec.pipeline.as_deref(), json!(hec)),
+            Source::Journald(journal) => ("journald", journal.pipeline.as_deref(), json!(journal)),
         }
     }
 }

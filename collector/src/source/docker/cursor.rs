@@ -142,6 +142,12 @@ impl Resume {
             self.recent.pop_front();
         }
         self.recent.push_back(hash);
+        self.line_of_file(time)
+    }
+
+    /// As [`Resume::line`], for the engine's files, in which nothing stands twice: there pieces of one long line, of one
+    /// time and perhaps one text, may come as lines.
+    pub fn line_of_file(&mut self, time: Timestamp) -> Option<Mark> {
         if self.is_behind && self.was_taken(time) {
             return None;
         }

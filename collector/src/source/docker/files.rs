@@ -146,7 +146,7 @@ impl DockerFiles {
             for line in lines_of(group.text, rules.event_bytes_max, stamp) {
                 let channel = line.channel as usize;
                 let mark = match line.time {
-                    Some(time) => match resume[channel].line(time, &line.text) {
+                    Some(time) => match resume[channel].line_of_file(time) {
                         None => continue,
                         mark => mark,
                     },

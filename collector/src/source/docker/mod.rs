@@ -33,6 +33,8 @@ mod files;
 pub mod frames;
 mod joiner;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use batch::DockerCounts;
 use batch::Stamp;
@@ -58,7 +60,7 @@ const QUEUED_PORTIONS_MAX: usize = 256;
 const HELD_BYTES_MAX: usize = 64 << 20;
 /// A quarter of what a process may usually hold open (1024): each running container takes a connection.
 const READERS_MAX: usize = 256;
-/// Containers that ended wait for no one.
+/// Of these, at most so many read containers that ended: they have time, those that run do not.
 const ENDED_READERS_MAX: usize = 8;
 /// How often the list of all is looked at, whatever the events say.
 const LIST_EVERY: Duration = Duration::from_secs(10);
@@ -316,6 +318,7 @@ impl DockerSource {
             active: HashSet::new(),
             started_again: HashSet::new(),
             waiting: VecDeque::new(),
+            catching_up: HashSet::new(),
             over: HashSet::new(),
             not_selected: HashSet::new(),
             refused: HashMap::new(),
@@ -343,6 +346,8 @@ struct Attendant {
     started_again: HashSet<String>,
     /// Containers that ended and were not read yet.
     waiting: VecDeque<String>,
+    /// Those of them that are being read.
+    catching_up: HashSet<String>,
     /// Containers that ended and were read to the end.
     over: HashSet<String>,
     not_selected: HashSet<String>,
@@ -423,7 +428,7 @@ impl Attendant {
         self.refused.remove(&id);
         match self.active.contains(&id) {
             true => drop(self.started_again.insert(id)),
-            false => self.start(id),
+            false => drop(self.start(id)),
         }
     }
 
@@ -448,7 +453,7 @@ impl Attendant {
             }
             match container.state.as_str() {
                 "created" | "removing" => {}
-                "running" | "paused" | "restarting" => self.start(id.clone()),
+                "running" | "paused" | "restarting" => drop(self.start(id.clone())),
                 _ if self.over.contains(id) => {}
                 _ => self.waiting.push_back(id.clone()),
             }
@@ -476,22 +481,23 @@ impl Attendant {
     }
 
     fn start_waiting(&mut self) {
-        while self.readers.len() < ENDED_READERS_MAX.max(READERS_MAX / 2) {
+        while self.catching_up.len() < ENDED_READERS_MAX {
             let Some(id) = self.waiting.pop_front() else {
                 return;
             };
-            if !self.active.contains(&id) {
-                self.start(id);
+            if !self.active.contains(&id) && self.start(id.clone()) {
+                self.catching_up.insert(id);
             }
         }
     }
 
-    fn start(&mut self, id: String) {
+    /// Whether there was room for another reader.
+    fn start(&mut self, id: String) -> bool {
         if self.readers.len() >= READERS_MAX {
             if !std::mem::replace(&mut self.is_full_told, true) {
                 tracing::warn!(source = %self.source, "more than {READERS_MAX} containers run; the logs of the others are read when one of these ends");
             }
-            return;
+            return false;
         }
         let reader = Reader {
             common: Arc::clone(&self.common),
@@ -502,6 +508,7 @@ impl Attendant {
         self.tasks.insert(task.id(), id.clone());
         self.active.insert(id);
         self.count();
+        true
     }
 
     fn reader_ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
@@ -522,8 +529,10 @@ impl Attendant {
         if let Some(cursor) = cursor {
             self.positions.insert(id.clone(), cursor);
         }
+        self.catching_up.remove(&id);
         if self.started_again.remove(&id) {
-            return self.start(id);
+            self.start(id);
+            return;
         }
         match end {
             End::Over => drop(self.over.insert(id)),
