@@ -319,7 +319,7 @@ fn a_docker_source_is_read_and_its_mistakes_are_told() {
         ),
         ("include: { names: [a] }", "unknown key \"names\""),
         ("include: { labels: [\"a=\"] }", "a pattern is empty"),
-        ("pipeline: none", "there is no pipeline"),
+        ("pipeline: absent", "there is no pipeline"),
     ] {
         let told = mistakes(&format!("sources: {{ a: {{ type: docker, {entry} }} }}"));
         assert!(told[0].contains(problem), "{told:?}");

@@ -74,10 +74,10 @@ for _ in $(seq 300); do
     sleep 0.2
 done
 
-mkdir -p "$work/root/bin"
-cp /bin/busybox "$work/root/bin/"
-for name in sh seq echo sleep head tr; do ln -s busybox "$work/root/bin/$name"; done
-tar -C "$work/root" -c . | docker import - daybook-test > /dev/null
+mkdir -p "$work/fs/bin"
+cp /bin/busybox "$work/fs/bin/"
+for name in sh seq echo sleep head tr; do ln -s busybox "$work/fs/bin/$name"; done
+tar -C "$work/fs" -c . | docker import - daybook-test > /dev/null
 
 # Lines longer than Docker's 16 KiB come in parts, whose number differs between drivers: they are not part of this.
 print_lines='for n in $(seq $0); do echo "line $n \"quoted\" naïve"; done; sleep 1'

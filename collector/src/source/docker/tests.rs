@@ -137,7 +137,7 @@ async fn messages(journal: &FakeJournal, count: usize) -> Vec<String> {
     let events = journal.events();
     let message = |event: &event::Event| {
         let document = Document::parse(&event.source).unwrap();
-        document.get_str("message").unwrap()
+        document.get_str("message").unwrap().into_owned()
     };
     events.iter().map(message).collect()
 }

@@ -486,6 +486,7 @@ echo "nothing to read" >&2
                     .unwrap()
                     .get_str("message")
                     .unwrap()
+                    .into_owned()
             })
             .collect();
         let expected: Vec<String> = (1..=6).map(|number| format!("entry {number}")).collect();
