@@ -68,7 +68,7 @@ pub enum TransformSettings {
     Throttle(throttle::Settings),
     /// See [`dedup`].
     Dedup(dedup::Settings),
-    /// See [`drop`].
+    /// See [`mod@drop`].
     Drop(drop::Settings),
     /// See [`geoip`].
     Geoip(geoip::Settings),

@@ -114,7 +114,7 @@ pub fn for_each_framed(plans: &[GroupPlan], mut visit: impl FnMut(usize, usize))
     }
 }
 
-/// The groups of a block. Kept in memory by the hundred, as are [`Slots`] and [`Map`], each for itself: most searches need
+/// The groups of a block. Kept in memory by the hundred, as are [`Slots`] and [`Map`](super::map::Map), each for itself: most searches need
 /// the first of many blocks and the others of few.
 pub struct Block {
     groups: Vec<Group>,

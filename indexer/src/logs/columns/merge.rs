@@ -31,7 +31,7 @@ pub struct MergeInput<'a> {
     pub file: &'a ColumnsFile,
     /// The documents to keep; `None` keeps all.
     pub alive: Option<&'a AliveBitSet>,
-    /// Makes the texts of a path that has no column, as a columnar with one column named [`TEXTS_NAME`].
+    /// Makes the texts of a path that has no column, as a columnar with one column named [`TEXTS_NAME`](super::TEXTS_NAME).
     pub made_texts: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
 }
 
