@@ -277,8 +277,12 @@ impl Dialogue for BeatsDialogue {
     fn whole(&mut self, buffer: &[u8]) -> Result<Option<usize>, &'static str> {
         let (mut length, mut came, mut window) = (0, self.came, self.window);
         while length < TURN_BYTES {
-            let Some((frame, frame_length)) = frame_of(&buffer[length..])? else {
-                break;
+            let (frame, frame_length) = match frame_of(&buffer[length..]) {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                // What is before it is whole, and heard first.
+                Err(_) if length > 0 => break,
+                Err(reason) => return Err(reason),
             };
             length += frame_length;
             match frame {

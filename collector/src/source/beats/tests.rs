@@ -72,6 +72,14 @@ fn heard(stream: &[u8], piece: usize) -> (Vec<String>, Vec<u8>, usize) {
 }
 
 #[test]
+fn what_is_before_a_bad_frame_is_heard_however_the_stream_is_cut() {
+    let stream = [window(2), json(1, r#"{"message":"a"}"#), b"9X".to_vec()].concat();
+    let whole = heard(&stream, stream.len());
+    assert_eq!((whole.0.len(), whole.2), (1, 1));
+    assert_eq!(heard(&stream, 1), whole);
+}
+
+#[test]
 fn a_window_is_acknowledged_at_its_end() {
     let first = [
         window(2),
