@@ -51,6 +51,9 @@ pub struct Sources {
 /// A source at work, until it is told to stop.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Kind, name and help of a metric, and which of a source's counts it shows.
+type CountFigure<C> = (FigureKind, &'static str, &'static str, fn(&C) -> &AtomicU64);
+
 impl Sources {
     /// Runs all of them until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
@@ -152,9 +155,22 @@ impl Sources {
         settings
     }
 
+    fn show_counts<C: Send + Sync + 'static>(
+        &self,
+        name: &str,
+        counts: &Arc<C>,
+        figures: impl IntoIterator<Item = CountFigure<C>>,
+    ) {
+        for (kind, figure, help, count) in figures {
+            let counts = Arc::clone(counts);
+            self.show(name, kind, figure, help, move || {
+                count(&counts).load(Ordering::Relaxed) as f64
+            });
+        }
+    }
+
     fn show_docker(&self, name: &str, counts: Arc<DockerCounts>) {
-        type Count = fn(&DockerCounts) -> &AtomicU64;
-        let figures: [(FigureKind, &str, &str, Count); 5] = [
+        let figures: [CountFigure<DockerCounts>; 5] = [
             (
                 FigureKind::Gauge,
                 "daybook_docker_containers",
@@ -186,17 +202,11 @@ impl Sources {
                 |counts| &counts.log_errors,
             ),
         ];
-        for (kind, figure, help, count) in figures {
-            let counts = Arc::clone(&counts);
-            self.show(name, kind, figure, help, move || {
-                count(&counts).load(Ordering::Relaxed) as f64
-            });
-        }
+        self.show_counts(name, &counts, figures);
     }
 
     fn show_files(&self, name: &str, counts: Arc<FileCounts>) {
-        type Count = fn(&FileCounts) -> &AtomicU64;
-        let figures: [(FigureKind, &str, &str, Count); 7] = [
+        let figures: [CountFigure<FileCounts>; 7] = [
             (
                 FigureKind::Gauge,
                 "daybook_file_followed",
@@ -240,12 +250,7 @@ impl Sources {
                 |counts| &counts.read_errors,
             ),
         ];
-        for (kind, figure, help, count) in figures {
-            let counts = Arc::clone(&counts);
-            self.show(name, kind, figure, help, move || {
-                count(&counts).load(Ordering::Relaxed) as f64
-            });
-        }
+        self.show_counts(name, &counts, figures);
     }
 
     fn show_connections(&self, name: &str, seats: Seats) {
@@ -275,30 +280,27 @@ impl Sources {
     }
 
     fn show_journal(&self, name: &str, counts: Arc<JournaldCounts>) {
-        type Count = fn(&JournaldCounts) -> &AtomicU64;
-        let figures: [(&str, &str, Count); 3] = [
+        let figures: [CountFigure<JournaldCounts>; 3] = [
             (
+                FigureKind::Counter,
                 "daybook_journald_restarts_total",
                 "How often journalctl ended and was started again.",
                 |counts| &counts.restarts,
             ),
             (
+                FigureKind::Counter,
                 "daybook_journald_cut_entries_total",
                 "Entries larger than allowed, stored cut.",
                 |counts| &counts.cut_entries,
             ),
             (
+                FigureKind::Counter,
                 "daybook_journald_invalid_utf8_entries_total",
                 "Entries that were no UTF-8, stored with replacement characters.",
                 |counts| &counts.invalid_utf8_entries,
             ),
         ];
-        for (figure, help, count) in figures {
-            let counts = Arc::clone(&counts);
-            self.show(name, FigureKind::Counter, figure, help, move || {
-                count(&counts).load(Ordering::Relaxed) as f64
-            });
-        }
+        self.show_counts(name, &counts, figures);
     }
 
     /// Shows one figure of a source under `/metrics`.
