@@ -133,6 +133,14 @@ fn more_documents_than_a_block_holds_are_several_blocks() {
         is_alive: Some(&is_alive),
         timestamp: &timestamp,
     };
+    let given_up = merge(&[input], BlockSize::Sealed, &|| true, Vec::new());
+    let reason = given_up.map(drop).unwrap_err().kind();
+    assert_eq!(reason, std::io::ErrorKind::Interrupted);
+    let input = MergeInput {
+        file: &file,
+        is_alive: Some(&is_alive),
+        timestamp: &timestamp,
+    };
     let merged = merge(&[input], BlockSize::Sealed, &|| false, Vec::new());
     let merged = open(merged.unwrap()).unwrap();
     assert_eq!(document_count(&merged), 69_999);
