@@ -151,7 +151,7 @@ fn read_options(mut reader: Reader<'_>, has_options: bool) -> Result<Options, Ms
         return Ok(options);
     };
     for _ in 0..count {
-        let key = reader.key(0)?;
+        let key = reader.key()?;
         match key.as_str() {
             "chunk" => options.chunk = Some(String::from_utf8_lossy(reader.bytes()?).into_owned()),
             "compressed" => options.is_gzip = reader.bytes()? == b"gzip",
@@ -251,7 +251,7 @@ impl Writer<'_> {
         };
         let mut fields = Vec::new();
         for _ in 0..count {
-            let name = record.key(1)?;
+            let name = record.key()?;
             let mut value = Vec::new();
             record.write_json(&mut value, 1)?;
             fields.push((name, String::from_utf8(value).unwrap_or_default()));

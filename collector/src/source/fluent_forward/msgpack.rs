@@ -223,8 +223,8 @@ impl<'a> Reader<'a> {
 
     /// Reads a value and writes it as JSON text. `depth` counts the values around it.
     ///
-    /// Bytes that are no UTF-8 are written as base64, keys that are no texts as the text of their JSON, numbers that
-    /// JSON has not as `null`.
+    /// Bytes that are no UTF-8 are written as base64, keys as [`Reader::key`] says, numbers that JSON has not as `null`.
+    /// The text is no more than some ten times as long as the bytes.
     ///
     /// # Errors
     /// It is not whole, or nested too deep.
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
                     if at > 0 {
                         out.push(b',');
                     }
-                    let key = self.key(depth + 1)?;
+                    let key = self.key()?;
                     push_string(out, &key);
                     out.push(b':');
                     self.write_json(out, depth + 1)?;
@@ -278,21 +278,26 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads a map's key as a text.
+    /// Reads a map's key as a text: numbers and the like as in JSON, lists and maps as the base64 of their bytes. (As
+    /// JSON within the text of a key, each level of keys would double what the level below it escapes.)
     ///
     /// # Errors
-    /// As [`Reader::write_json`].
-    pub fn key(&mut self, depth: usize) -> Result<String, MsgpackError> {
+    /// It is not whole.
+    pub fn key(&mut self) -> Result<String, MsgpackError> {
         let start = *self;
         match self.head()? {
             Head::Text(length) | Head::Binary(length) => {
                 let text = self.take(length as usize)?;
                 Ok(String::from_utf8_lossy(text).into_owned())
             }
+            Head::Array(_) | Head::Map(_) => {
+                *self = start;
+                Ok(STANDARD.encode(self.skip()?))
+            }
             _ => {
                 *self = start;
                 let mut json = Vec::new();
-                self.write_json(&mut json, depth)?;
+                self.write_json(&mut json, 0)?;
                 Ok(String::from_utf8_lossy(&json).into_owned())
             }
         }
@@ -375,6 +380,12 @@ mod tests {
         assert_eq!(
             json(&[0x91; 1000]),
             Err(MsgpackError::Wrong("nested too deep"))
+        );
+        // Maps as keys of maps, fifty deep: no text that doubles with each level.
+        let nested = [[0x81; 50].as_slice(), &[0xc0; 51]].concat();
+        assert_eq!(
+            json(&nested),
+            Ok(format!("{{\"{}\":null}}", STANDARD.encode(&nested[1..100])))
         );
         // Four thousand millions announced, nothing there.
         assert_eq!(json(b"\xdd\xff\xff\xff\xff"), Err(MsgpackError::Incomplete));
