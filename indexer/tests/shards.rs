@@ -5,11 +5,15 @@
 mod store;
 
 use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use event::{Event, Operation, Position};
 use indexer::Settings;
-use indexer::logs::{Field, Leaf, LogIndex, Pattern, Scalar, Snapshot};
+use indexer::logs::{Field, Interrupt, Leaf, LogIndex, Pattern, Scalar, Snapshot};
+
+use tantivy::query::EnableScoring;
 
 use store::{NOW, Store, event, found, hits, time};
 
@@ -567,4 +571,78 @@ fn a_field_that_searches_aggregate_by_has_its_column_once_the_day_is_sealed() {
     let snapshot = wait_for(&mut store, |snapshot| segment_count(snapshot) == 1);
     assert!(is_column(&snapshot, "user"));
     assert!(!is_column(&snapshot, "trace.id"));
+}
+
+/// Stops work once it decompressed so much.
+struct Budget {
+    decoded: AtomicU64,
+    max: u64,
+    failures: AtomicU64,
+}
+
+impl Interrupt for Budget {
+    fn is_interrupted(&self) -> bool {
+        self.decoded.load(Ordering::Relaxed) > self.max
+    }
+
+    fn decoded(&self, bytes: u64) {
+        self.decoded.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn failed(&self, _: &str) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_search_reads_no_further_than_it_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), Position::ZERO);
+    // One block of many frames: nothing in these messages comes twice, and any may have what is sought.
+    let mut state = 7_u64;
+    let mut word = || {
+        state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+        format!("{:08x}", state >> 32)
+    };
+    let documents: Vec<String> = (0..12_000)
+        .map(|_| {
+            let words: Vec<String> = (0..12).map(|_| word()).collect();
+            format!("{{\"message\":\"{}\"}}", words.join(" "))
+        })
+        .collect();
+    store.add(documents.iter().map(|document| event(document)).collect());
+    let snapshot = store.snapshot();
+    let leaf = Leaf::WordPattern(named("message"), Pattern::Wildcard("*1234*".into()));
+    let read_at_most = |max: u64| {
+        let budget = Arc::new(Budget {
+            decoded: AtomicU64::new(0),
+            max,
+            failures: AtomicU64::new(0),
+        });
+        let mut found = 0;
+        for shard in &snapshot.shards {
+            let shard = shard.interruptible(Arc::clone(&budget) as Arc<dyn Interrupt>);
+            let query = shard.query(&leaf).unwrap();
+            let enabled = EnableScoring::disabled_from_searcher(shard.searcher());
+            let weight = query.weight(enabled).unwrap();
+            // A segment that is not begun any more is an error.
+            let counts = shard.searcher().segment_readers().iter();
+            found += counts.map_while(|one| weight.count(one).ok()).sum::<u32>() as usize;
+        }
+        assert_eq!(budget.failures.load(Ordering::Relaxed), 0);
+        (found, budget.decoded.load(Ordering::Relaxed))
+    };
+    // What is in the cache costs nothing: the bounded search comes first.
+    let max = 600_000;
+    let (found, decoded) = read_at_most(max);
+    // A frame is the last thing that is read.
+    assert!(decoded > max && decoded < max + 256 * 1024, "{decoded}");
+    let (all, rest) = read_at_most(u64::MAX);
+    assert!(rest > max / 2, "{rest}");
+    assert!(found < all, "{found} of {all}");
+    let expected = documents.iter().filter(|text| {
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| word.contains("1234"))
+    });
+    assert_eq!(all, expected.count());
 }

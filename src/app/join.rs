@@ -279,6 +279,7 @@ fn search_parts(context: &Context<'_>, log_index: LogIndex, state: ElasticState)
         limits: SearchLimits {
             time: limits.query_time,
             memory_bytes_max: limits.memory.0 / SEARCH_MEMORY_SHARE,
+            decoded_bytes_max: limits.query_decoded.0,
         },
     }
 }

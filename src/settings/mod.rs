@@ -83,6 +83,8 @@ pub struct Limits {
     pub request: ByteSize,
     /// How long a query may run.
     pub query_time: Duration,
+    /// How many bytes of documents a query may decompress.
+    pub query_decoded: ByteSize,
 }
 
 /// The journal. It fsyncs every batch before its sender hears an OK (`fsync: always`, the only choice).
@@ -147,6 +149,7 @@ impl Default for Settings {
                 event: ByteSize::mib(1),
                 request: ByteSize::mib(64),
                 query_time: Duration::from_secs(30),
+                query_decoded: ByteSize::gib(64),
             },
             journal: JournalSettings {
                 max_size: ByteSize::gib(4),
@@ -407,6 +410,8 @@ impl Limits {
         section.scalar("event", &mut self.event, at_least(ByteSize(1024)));
         section.scalar("request", &mut self.request, at_least(ByteSize(1024)));
         section.scalar("query_time", &mut self.query_time, positive_period);
+        let at_least_a_frame = at_least(ByteSize::mib(1));
+        section.scalar("query_decoded", &mut self.query_decoded, at_least_a_frame);
         if self.event > self.request {
             let place = section.node("event").map(|node| node.place);
             let problem = format!(

@@ -16,6 +16,7 @@ pub fn to_yaml(settings: &Settings) -> String {
             "event": limits.event.to_string(),
             "request": limits.request.to_string(),
             "query_time": write_period(limits.query_time),
+            "query_decoded": limits.query_decoded.to_string(),
         },
         "journal": { "fsync": "always", "max_size": settings.journal.max_size.to_string() },
         "sources": sources(settings),

@@ -11,6 +11,7 @@ mod document;
 pub(crate) mod event_id;
 mod flatten;
 mod id_filter;
+mod interrupt;
 mod leaf;
 pub(crate) mod log_index;
 mod matching;
@@ -26,8 +27,9 @@ mod usage;
 mod words;
 
 pub use event_id::EventIds;
+pub use interrupt::Interrupt;
 pub use leaf::{Field, Leaf, Pattern, Scalar};
 pub use log_index::{LogIndex, Progress, Snapshot};
-pub use reader::{FieldKinds, Hit, Interrupt, ReadError, ShardId, ShardReader, ValueColumn};
+pub use reader::{FieldKinds, Hit, ReadError, ShardId, ShardReader, ValueColumn};
 pub use templates::{SegmentTemplates, TemplateBlock, TemplateId, VARIABLE};
 pub use usage::{FieldUsage, ServiceUsage, TemplateUsage, Usage};

@@ -12,6 +12,7 @@ use tantivy::{DateTime, DocId, DocSet, Searcher, TERMINATED};
 
 use super::Leaf;
 use super::event_id::EventIds;
+use super::interrupt::{Interrupt, Never};
 use super::matching::LeafQuery;
 use super::segment::Segment;
 use super::templates::SegmentTemplates;
@@ -57,28 +58,6 @@ pub struct FieldKinds {
     pub boolean: bool,
     /// Times.
     pub time: bool,
-}
-
-/// Tells work on a shard to stop: asked every some thousand documents.
-pub trait Interrupt: Send + Sync {
-    /// Whether to stop now.
-    fn is_interrupted(&self) -> bool;
-
-    /// Told when a document could not be read while candidates were checked: the answer is incomplete.
-    fn failed(&self, message: &str);
-}
-
-/// Work goes on to its end.
-struct Never;
-
-impl Interrupt for Never {
-    fn is_interrupted(&self) -> bool {
-        false
-    }
-
-    fn failed(&self, message: &str) {
-        tracing::error!(message, "a document cannot be read");
-    }
 }
 
 /// A fixed view of one shard. Cheap to clone. Blocking: call its methods from a blocking thread.
@@ -148,8 +127,14 @@ impl ShardReader {
 
     /// The same view, whose work stops when `interrupt` says so; what was interrupted is an error.
     pub fn interruptible(&self, interrupt: Arc<dyn Interrupt>) -> ShardReader {
+        let segments = self.contents.segments.iter();
         ShardReader {
-            contents: Arc::clone(&self.contents),
+            contents: Arc::new(ShardContents {
+                segments: segments.map(|one| one.watched(&interrupt)).collect(),
+                id: self.contents.id.clone(),
+                searcher: self.contents.searcher.clone(),
+                ids: self.contents.ids.clone(),
+            }),
             interrupt,
             documents: self.documents.clone(),
         }

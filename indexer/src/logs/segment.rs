@@ -13,6 +13,7 @@ use super::blocks::{BlockCache, BlocksFile, OpenBlock};
 use super::columns::{ColumnKind, ColumnsFile, PathSummary, TEXTS_NAME};
 use super::document::TIMESTAMP_PATH;
 use super::id_filter::IdFilter;
+use super::interrupt::Interrupt;
 use super::matching::values::made_texts;
 use super::plugin::{open_blocks, open_columns};
 use super::reader::{FieldKinds, ValueColumn};
@@ -43,6 +44,7 @@ pub struct Segment {
     pub(super) reader: SegmentReader,
     pub(super) contents: Arc<SegmentContents>,
     pub(super) fields: Fields,
+    blocks: BlocksFile,
 }
 
 /// One document as it is stored.
@@ -85,6 +87,24 @@ impl SegmentContents {
 }
 
 impl Segment {
+    /// A segment, and what was read of it.
+    pub fn new(reader: SegmentReader, contents: Arc<SegmentContents>, fields: Fields) -> Segment {
+        Segment {
+            blocks: contents.blocks.clone(),
+            reader,
+            contents,
+            fields,
+        }
+    }
+
+    /// The same segment, read for work that `interrupt` watches over.
+    pub fn watched(&self, interrupt: &Arc<dyn Interrupt>) -> Segment {
+        Segment {
+            blocks: self.contents.blocks.watched(interrupt),
+            ..self.clone()
+        }
+    }
+
     /// How many documents it has, deleted ones included; documents are numbered from 0.
     pub fn document_count(&self) -> DocId {
         self.reader.max_doc()
@@ -92,7 +112,7 @@ impl Segment {
 
     /// The documents, and what their values say.
     pub fn blocks(&self) -> &BlocksFile {
-        &self.contents.blocks
+        &self.blocks
     }
 
     /// Every path with its kinds, `@timestamp` among them.

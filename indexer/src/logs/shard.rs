@@ -239,11 +239,7 @@ impl ShardFiles {
                 None => Arc::new(SegmentContents::read(reader, &self.cache)?),
             };
             still_known.insert(reader.segment_id(), Arc::clone(&contents));
-            segments.push(Segment {
-                reader: reader.clone(),
-                contents,
-                fields: self.fields,
-            });
+            segments.push(Segment::new(reader.clone(), contents, self.fields));
         }
         *known = still_known;
         Ok(ShardReader::new(ShardContents {

@@ -54,11 +54,8 @@ fn open(folder: &Path, id: &ShardId) -> tantivy::Result<Option<ShardReader>> {
     let searcher = reader.searcher();
     let mut segments = Vec::with_capacity(searcher.segment_readers().len());
     for reader in searcher.segment_readers() {
-        segments.push(Segment {
-            contents: Arc::new(SegmentContents::read(reader, &cache)?),
-            reader: reader.clone(),
-            fields,
-        });
+        let contents = Arc::new(SegmentContents::read(reader, &cache)?);
+        segments.push(Segment::new(reader.clone(), contents, fields));
     }
     Ok(Some(ShardReader::new(ShardContents {
         id: id.clone(),

@@ -11,8 +11,9 @@ use tantivy::index::SegmentComponent;
 use super::blocks::spelling::text_of;
 use super::blocks::usage::{GroupUsage, SlotOwner, share_out};
 use super::blocks::{BlockError, Mark, MarkKind};
+use super::interrupt::Interrupt;
 use super::plugin::{BLOCKS, COLUMNS};
-use super::reader::{Interrupt, ReadError};
+use super::reader::ReadError;
 use super::segment::Segment;
 use super::templates::{SegmentTemplates, TemplateId};
 

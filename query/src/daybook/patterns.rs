@@ -81,13 +81,8 @@ async fn patterns(State(state): State<ApiState>, params: Params) -> Result<Json<
         gone_since: span.gone_since,
         limit,
     };
-    let limits = state.limits;
-    let asked = question.ask(
-        &state.executor,
-        resolved.search_target(),
-        limits.time,
-        limits.memory_bytes_max,
-    );
+    let budget = state.limits.budget(None);
+    let asked = question.ask(&state.executor, resolved.search_target(), budget);
     Ok(Json(reply(&span, &asked.await?)))
 }
 

@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 use super::error::ApiError;
 use super::{ApiState, limit, refuse_unknown};
 use crate::elastic::params::Params;
-use crate::limits::Budget;
 use crate::logs::patterns::shown_template;
 use crate::logs::usage::{ShardSize, UsageAnswer, usage_of};
 
@@ -29,8 +28,7 @@ async fn usage(State(state): State<ApiState>, params: Params) -> Result<Json<Val
     refuse_unknown(&params, &["limit"])?;
     let limit = limit(&params, LIMIT_DEFAULT)?;
     let shards = state.resolve(&params)?.shards();
-    let limits = state.limits;
-    let budget = Budget::new(limits.time, limits.memory_bytes_max);
+    let budget = state.limits.budget(None);
     let answer = usage_of(&state.executor, shards, budget).await?;
     Ok(Json(reply(&answer, limit)))
 }

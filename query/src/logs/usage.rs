@@ -109,6 +109,10 @@ impl Interrupt for BudgetInterrupt {
         self.0.check().is_err()
     }
 
+    fn decoded(&self, bytes: u64) {
+        self.0.count_decoded(bytes);
+    }
+
     fn failed(&self, message: &str) {
         tracing::error!(message, "a document cannot be read");
     }

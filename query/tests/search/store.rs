@@ -106,6 +106,7 @@ impl Store {
         let limits = SearchLimits {
             time: Duration::from_secs(30),
             memory_bytes_max: 64 << 20,
+            decoded_bytes_max: u64::MAX,
         };
         let shards = Arc::clone(executor.shards());
         let names = Arc::new(move || Names::new(shards.shard_ids()));

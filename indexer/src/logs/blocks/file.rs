@@ -20,6 +20,7 @@ use super::texts::Texts;
 use super::word_table::WordTable;
 use super::writer::{SEALED_BLOCK_DOCUMENTS, TIME_BYTES_MAX, write_time};
 use super::{BlockError, FORM, FORM_OF_FILTERS, MARK_MAX};
+use crate::logs::interrupt::{Interrupt, Never};
 
 const MAGIC: &[u8; 4] = b"DBLK";
 const FOOTER_BYTES: usize = 3 * 8 + 4 + 4;
@@ -330,6 +331,8 @@ const INDEXED_ROWS_MIN: usize = 64;
 #[derive(Clone)]
 pub struct BlocksFile {
     inner: Arc<Inner>,
+    /// Asked before each frame and section, told what it took.
+    interrupt: Arc<dyn Interrupt>,
 }
 
 struct Inner {
@@ -396,6 +399,7 @@ impl BlocksFile {
             places.push(place);
         }
         Ok(BlocksFile {
+            interrupt: Arc::new(Never),
             inner: Arc::new(Inner {
                 bytes,
                 file: cache.next_file.fetch_add(1, Ordering::Relaxed),
@@ -410,6 +414,14 @@ impl BlocksFile {
         })
     }
 
+    /// The same file, read for work that `interrupt` watches over.
+    pub fn watched(&self, interrupt: &Arc<dyn Interrupt>) -> BlocksFile {
+        BlocksFile {
+            inner: Arc::clone(&self.inner),
+            interrupt: Arc::clone(interrupt),
+        }
+    }
+
     /// Its blocks, in the order of their documents.
     pub fn places(&self) -> &[BlockPlace] {
         &self.inner.places
@@ -420,7 +432,7 @@ impl BlocksFile {
     /// # Errors
     /// They are damaged.
     pub fn shapes(&self) -> Result<&Shapes, BlockError> {
-        let read = || Shapes::read(&self.section(self.inner.shapes)?);
+        let read = || Shapes::read(&self.decompress(self.inner.shapes)?);
         let shapes = self.inner.read_shapes.get_or_init(read);
         shapes.as_ref().map_err(Clone::clone)
     }
@@ -430,7 +442,7 @@ impl BlocksFile {
     /// # Errors
     /// They are damaged.
     pub fn texts(&self) -> Result<&Texts, BlockError> {
-        let read = || Texts::read(&self.section(self.inner.texts)?);
+        let read = || Texts::read(&self.decompress(self.inner.texts)?);
         let texts = self.inner.read_texts.get_or_init(read);
         texts.as_ref().map_err(Clone::clone)
     }
@@ -582,8 +594,9 @@ impl BlocksFile {
     /// A frame, decompressed.
     ///
     /// # Errors
-    /// It is damaged.
+    /// It is damaged, or the work was interrupted.
     pub fn frame(&self, block: usize, frame: usize) -> Result<Arc<Frame>, BlockError> {
+        self.check()?;
         let key = (self.inner.file, block as u32, frame as u32);
         if let Some(frame) = self.inner.cache.frames.get(&key) {
             return Ok(frame);
@@ -599,17 +612,35 @@ impl BlocksFile {
     /// A frame, decompressed, for somebody who reads each of them once: it is not kept.
     ///
     /// # Errors
-    /// It is damaged.
+    /// It is damaged, or the work was interrupted.
     pub fn plain_frame(&self, block: usize, frame: usize) -> Result<Vec<u8>, BlockError> {
+        self.check()?;
         let place = &self.inner.places[block];
         let FramePlace { len, plain_len } = place.entry.frames[frame];
         let start = place.frame_starts[frame];
         let raw = self.raw(&(start..start + len))?;
-        self.inner.cache.decompress(raw, plain_len)
+        let plain = self.inner.cache.decompress(raw, plain_len)?;
+        self.interrupt.decoded(plain.len() as u64);
+        Ok(plain)
     }
 
     fn section(&self, section: Section) -> Result<Vec<u8>, BlockError> {
-        self.inner.cache.section(&self.inner.bytes, section)
+        self.check()?;
+        self.decompress(section)
+    }
+
+    /// Reads a section whether or not the work is interrupted: one that is kept for all who come after.
+    fn decompress(&self, section: Section) -> Result<Vec<u8>, BlockError> {
+        let plain = self.inner.cache.section(&self.inner.bytes, section)?;
+        self.interrupt.decoded(plain.len() as u64);
+        Ok(plain)
+    }
+
+    fn check(&self) -> Result<(), BlockError> {
+        match self.interrupt.is_interrupted() {
+            true => Err(BlockError::Interrupted),
+            false => Ok(()),
+        }
     }
 
     /// Which block a document of the segment is in, and which of the block's it is.

@@ -90,6 +90,14 @@ const BEGINNINGS_MAX: usize = 1024;
 /// Stands for all beginnings; no word begins with nothing else.
 pub const ANY_BEGINNING: &str = "";
 
+/// Stands for all words: a frame whose words would cost more than they are worth is found under it alone.
+pub const ANY_WORD: &str = "";
+
+/// The key of a word in a table.
+pub fn word_key(word: &str) -> u64 {
+    super::bloom::hash(word.as_bytes())
+}
+
 /// Where the first [`BEGINNING_CHARS`] characters of a word end; `None` when it has fewer.
 pub fn beginning_of(word: &str) -> Option<&str> {
     let (last, c) = word.char_indices().nth(BEGINNING_CHARS - 1)?;
@@ -105,4 +113,7 @@ pub enum BlockError {
     /// Its bytes are not what was written.
     #[error("blocks are damaged: {0}")]
     Damaged(&'static str),
+    /// The work it was for shall stop.
+    #[error("interrupted")]
+    Interrupted,
 }

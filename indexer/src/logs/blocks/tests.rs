@@ -258,3 +258,76 @@ proptest! {
         }
     }
 }
+
+/// Words, or ids, that come once each; the same seed gives the same lines.
+fn unique_lines(count: u64, mut line: impl FnMut(&mut dyn FnMut() -> u64) -> String) -> Vec<Sent> {
+    let mut state = 42_u64;
+    let mut next = move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed ^ (mixed >> 27)
+    };
+    (0..count).map(|_| sent(line(&mut next))).collect()
+}
+
+#[test]
+fn text_in_which_nothing_comes_twice_is_no_larger_than_compressed_lines() {
+    let words = |next: &mut dyn FnMut() -> u64| {
+        let words: Vec<String> = (0..20)
+            .map(|_| {
+                let mut number = next();
+                let letters = (0..3 + number % 8).map(|_| {
+                    number = number.rotate_left(9).wrapping_mul(0x94D0_49BB_1331_11EB);
+                    char::from(b'a' + (number >> 32) as u8 % 26)
+                });
+                letters.collect()
+            })
+            .collect();
+        format!("{{\"level\":\"info\",\"message\":\"{}\"}}", words.join(" "))
+    };
+    let ids = |next: &mut dyn FnMut() -> u64| {
+        format!(
+            "{{\"trace_id\":\"{:016x}{:016x}\",\"user\":{},\"message\":\"order {:016x} of customer {} paid in {} ms\"}}",
+            next(),
+            next(),
+            next() % (1 << 40),
+            next(),
+            next() % (1 << 30),
+            next() % 100_000
+        )
+    };
+    for events in [unique_lines(20_000, words), unique_lines(20_000, ids)] {
+        let file = written(&events);
+        let lines: Vec<&[u8]> = events.iter().map(|event| &*event.source).collect();
+        let lines = lines.join(&b'\n');
+        let compressed = zstd::bulk::compress(&lines, 1).unwrap();
+        let (stored, bound) = (file.len(), compressed.len() + compressed.len() / 10);
+        assert!(
+            stored <= bound,
+            "{stored} bytes, {} for zstd",
+            compressed.len()
+        );
+
+        // Where words are left out of the table, the frame is looked through.
+        let file = open(file).unwrap();
+        let words = file.words(0).unwrap().unwrap();
+        let mut untold = Vec::new();
+        words
+            .frames_with(super::word_key(super::ANY_WORD), |frame| untold.push(frame))
+            .unwrap();
+        assert!(!untold.is_empty());
+        for event in events.iter().skip(1_000).step_by(1_000) {
+            let text = String::from_utf8_lossy(&event.source);
+            let word = text.rsplit(' ').nth(1).unwrap();
+            let mut told = Vec::new();
+            words
+                .frames_with(super::word_key(word), |frame| told.push(frame))
+                .unwrap();
+            let has_word = |frame: &usize| {
+                let plain = file.plain_frame(0, *frame).unwrap();
+                memchr::memmem::find(&plain, word.as_bytes()).is_some()
+            };
+            assert!(told.iter().chain(&untold).any(has_word), "{word}");
+        }
+    }
+}

@@ -28,6 +28,11 @@ const PADDING: usize = 8;
 
 const DAMAGED: BlockError = BlockError::Damaged("a table of words");
 
+/// About what a word takes in one frame of a block of so many.
+pub fn place_bits(frame_count: usize) -> usize {
+    (SLACK_BITS + frame_bits(frame_count)) as usize + 3
+}
+
 /// Writes the table of a block; `places` has the hash and frame of each word, in any order, maybe several times.
 /// `frame_count` is that of the block; without frames there is no table.
 pub fn write(places: &mut Vec<(u64, u32)>, frame_count: usize, out: &mut Vec<u8>) {

@@ -24,8 +24,8 @@ use super::template;
 use super::texts::{TextKind, TextsBuilder};
 use super::word_table;
 use super::{
-    ANY_BEGINNING, BARE, BEGINNINGS_MAX, BlockError, FORM_ONE, FORM_PACKED, ID, MARK_MAX, TEMPLATE,
-    TIME_FIRST, WHOLE, beginning_key, beginning_of,
+    ANY_BEGINNING, ANY_WORD, BARE, BEGINNINGS_MAX, BlockError, FORM_ONE, FORM_PACKED, ID, MARK_MAX,
+    TEMPLATE, TIME_FIRST, WHOLE, beginning_key, beginning_of, word_key,
 };
 
 /// A block is full with so many documents. Of 32 k, 64 k and 128 k, measured on logs of 17 services, 64 k took 5 % less room
@@ -71,6 +71,13 @@ impl BlockSize {
 /// Slots are compressed together up to about this size; reading a value decompresses it.
 const FRAME_BYTES: usize = 128 * 1024;
 
+/// The table of words takes at most one byte for so many bytes of documents. Where most words come once it would take a
+/// third of the file, and the worst case would be worse than that of looking through everything. Ids of 16 bytes and
+/// more stay below.
+const TABLE_SHARE: usize = 32;
+/// A table up to this size is not worth thinking about.
+const TABLE_BYTES_MIN: usize = 512;
+
 /// Above these a segment stops learning: further documents are one value, further messages have no template.
 const SHAPES_MAX: usize = 2_048;
 const SHAPES_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -79,6 +86,8 @@ const TEXTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// And a block learns no more templates than this: where messages have none, as many are new as there are messages.
 const NEW_TEMPLATES_MAX: usize = 8 * 1024;
+/// After these it learns only those that come a second time: one that comes once costs its text, its words and a group.
+const NEW_TEMPLATES_AT_ONCE: usize = 256;
 
 /// Groups with fewer documents are packed: a directory entry for each of their slots would cost more than it saves.
 const PACKED_ROWS_MAX: u32 = 8;
@@ -116,6 +125,8 @@ pub struct BlocksWriter<W> {
     document_groups: Vec<u32>,
     document_bytes: usize,
     new_templates: usize,
+    /// Templates that were not learned when they came.
+    came_once: SeenKeys,
     index: Vec<IndexEntry>,
     room: Room,
     frames: zstd::bulk::Compressor<'static>,
@@ -246,6 +257,7 @@ impl<W: Write> BlocksWriter<W> {
             document_groups: Vec::new(),
             document_bytes: 0,
             new_templates: 0,
+            came_once: SeenKeys::default(),
             index: Vec::new(),
             room: Room::default(),
             frames,
@@ -389,6 +401,11 @@ impl<W: Write> BlocksWriter<W> {
             return Some(number);
         }
         if self.new_templates >= NEW_TEMPLATES_MAX || !self.has_room_for_text() {
+            return None;
+        }
+        if self.new_templates >= NEW_TEMPLATES_AT_ONCE
+            && self.came_once.is_new(bloom::hash(template))
+        {
             return None;
         }
         self.new_templates += 1;
@@ -739,6 +756,7 @@ impl<W: Write> BlocksWriter<W> {
             self.write(&frame)?;
         }
         section.clear();
+        frames.leave_out_words(self.document_bytes);
         word_table::write(&mut frames.words, frames.places.len(), &mut section);
         let words_len = section.len() as u64;
         // Slots without a byte lie in no frame.
@@ -911,7 +929,7 @@ impl Keys<'_> {
         let beginnings = &mut *self.beginnings;
         for_each_word(text, self.room, |word| {
             pieces.add(word);
-            keys.push(bloom::hash(word.as_bytes()));
+            keys.push(word_key(word));
             if let Some(beginning) = beginning_of(word) {
                 beginnings.push(beginning_key(beginning));
             }
@@ -1000,6 +1018,37 @@ impl Frames {
         self.plain.clear();
         self.seen.0.fill(0);
         Ok(frame)
+    }
+
+    /// Leaves out the words of some frames when a table of all would be too large for documents of so many bytes: of those
+    /// frames first that would take most of it for their own bytes. They are found under [`ANY_WORD`], and looked through.
+    fn leave_out_words(&mut self, document_bytes: usize) {
+        let frame_count = self.places.len();
+        let bytes_max = (document_bytes / TABLE_SHARE).max(TABLE_BYTES_MIN);
+        let places_max = bytes_max * 8 / word_table::place_bits(frame_count);
+        if self.words.len() <= places_max {
+            return;
+        }
+        let mut places = vec![0_u64; frame_count];
+        for (_, frame) in &self.words {
+            places[*frame as usize] += 1;
+        }
+        let mut order: Vec<usize> = (0..frame_count).collect();
+        order.sort_by_key(|frame| places[*frame] * 1024 / self.places[*frame].len.max(1));
+        let mut left = places_max as u64;
+        let mut is_left_out = vec![false; frame_count];
+        for frame in order {
+            match left.checked_sub(places[frame]) {
+                Some(rest) => left = rest,
+                None => is_left_out[frame] = true,
+            }
+        }
+        self.words
+            .retain(|(_, frame)| !is_left_out[*frame as usize]);
+        for (frame, _) in is_left_out.iter().enumerate().filter(|(_, is)| **is) {
+            let keys = [word_key(ANY_WORD), beginning_key(ANY_BEGINNING)];
+            self.words.extend(keys.map(|key| (key, frame as u32)));
+        }
     }
 }
 

@@ -25,7 +25,8 @@ use tantivy::{DocId, Score, SegmentReader, TERMINATED, TantivyError};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::reader::{Interrupt, ShardContents};
+use super::interrupt::Interrupt;
+use super::reader::ShardContents;
 use super::segment::Segment;
 use super::{Leaf, Scalar};
 use parts::{LeafScorer, Part};

@@ -207,7 +207,10 @@ impl LeafScorer {
             self.block = number;
             self.set.go_to(place.first_document..place.end_document());
             if let Err(error) = self.mark(number) {
-                self.leaf.interrupt.failed(&error.to_string());
+                // Between frames, too, work may be told to stop; that is no failure.
+                if !self.leaf.interrupt.is_interrupted() {
+                    self.leaf.interrupt.failed(&error.to_string());
+                }
                 return TERMINATED;
             }
             if let Some(found) = self.set.first_from(doc) {

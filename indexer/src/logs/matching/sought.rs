@@ -6,8 +6,9 @@ use super::scan::Need;
 use crate::logs::blocks::pieces::frames_with;
 use crate::logs::blocks::spelling::{BEYOND_ASCII, ESCAPED, Letters, letters_of};
 use crate::logs::blocks::texts::{TextKind, Texts};
-use crate::logs::blocks::{ANY_BEGINNING, BlockError, BlocksFile, beginning_key, beginning_of};
-use crate::logs::bloom;
+use crate::logs::blocks::{
+    ANY_BEGINNING, ANY_WORD, BlockError, BlocksFile, beginning_key, beginning_of, word_key,
+};
 use crate::logs::words::is_cut;
 
 /// Some of the texts of a segment.
@@ -77,7 +78,7 @@ impl Finder {
 impl Sought {
     pub(super) fn new(need: &Need, texts: &Texts) -> Sought {
         let key = match need {
-            Need::Word(word) => Some(bloom::hash(word.as_bytes())),
+            Need::Word(word) => Some(word_key(word)),
             Need::Beginning(word) => beginning_of(word).map(beginning_key),
             Need::Part(_) => None,
         };
@@ -140,15 +141,24 @@ impl Sought {
         let pieces = file.pieces(block)?;
         match (self.key, file.words(block)?, pieces) {
             (Some(key), Some(words), _) => {
-                if let (Need::Beginning(beginning), Some(pieces)) = (&self.need, pieces) {
-                    // Where beginnings tell nothing, the letters in them may.
-                    let mut has_pieces = vec![false; count];
-                    frames_with(beginning, pieces, count, |frame| has_pieces[frame] = true)?;
-                    words.frames_with(beginning_key(ANY_BEGINNING), |frame| {
-                        frames[frame] |= bit * u32::from(has_pieces[frame]);
-                    })?;
+                words.frames_with(key, |frame| frames[frame] |= bit)?;
+                let any = match self.need {
+                    Need::Beginning(_) => beginning_key(ANY_BEGINNING),
+                    _ => word_key(ANY_WORD),
+                };
+                let mut untold = Vec::new();
+                words.frames_with(any, |frame| untold.push(frame))?;
+                let Some(pieces) = pieces.filter(|_| !untold.is_empty()) else {
+                    return Ok(());
+                };
+                // Where words tell nothing, the letters in them may.
+                let mut has_pieces = vec![false; count];
+                let part = self.need.text();
+                frames_with(part, pieces, count, |frame| has_pieces[frame] = true)?;
+                for frame in untold {
+                    frames[frame] |= bit * u32::from(has_pieces[frame]);
                 }
-                words.frames_with(key, |frame| frames[frame] |= bit)
+                Ok(())
             }
             (None, _, Some(pieces)) => {
                 let part = self.need.text();

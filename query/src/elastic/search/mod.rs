@@ -51,6 +51,16 @@ pub struct SearchLimits {
     pub time: Duration,
     /// How much memory its results may take, in bytes.
     pub memory_bytes_max: u64,
+    /// How many bytes of documents it may decompress.
+    pub decoded_bytes_max: u64,
+}
+
+impl SearchLimits {
+    /// A budget that starts now, for a request that asked for a `timeout` or not.
+    pub fn budget(&self, timeout: Option<Duration>) -> Budget {
+        let time = timeout.map_or(self.time, |timeout| timeout.min(self.time));
+        Budget::new(time, self.memory_bytes_max).decoding_at_most(self.decoded_bytes_max)
+    }
 }
 
 impl SearchService {
@@ -279,8 +289,7 @@ impl SearchService {
         plan: Plan,
         timeout: Option<Duration>,
     ) -> Result<Answer, ElasticError> {
-        let time = timeout.map_or(self.limits.time, |timeout| timeout.min(self.limits.time));
-        let budget = Budget::new(time, self.limits.memory_bytes_max);
+        let budget = self.limits.budget(timeout);
         let found = self
             .executor
             .search(resolved.search_target(), Arc::new(plan), budget)

@@ -27,6 +27,8 @@ pub(super) struct Part {
 
 pub(super) struct JobShard {
     pub reader: ShardReader,
+    /// The same view for reading the hits, which are read even when the query was stopped.
+    hits_reader: ShardReader,
     interrupt: Arc<ShardInterrupt>,
     /// Matching events looked at, for `terminate_after`.
     pub looked_at: AtomicU64,
@@ -138,6 +140,10 @@ impl Interrupt for ShardInterrupt {
         self.budget.check().is_err()
     }
 
+    fn decoded(&self, bytes: u64) {
+        self.budget.count_decoded(bytes);
+    }
+
     fn failed(&self, message: &str) {
         let mut failed = self.failed.lock().expect("no holder of this lock panics");
         failed.get_or_insert_with(|| message.to_owned());
@@ -233,6 +239,7 @@ impl Job {
         }
         self.shards.push(JobShard {
             reader,
+            hits_reader: part.reader,
             interrupt,
             looked_at: AtomicU64::new(0),
         });
@@ -268,6 +275,11 @@ impl Job {
                 }
             };
             let shard = &self.shards[self.units[number].shard].reader;
+            // What fails because it was told to stop has not failed.
+            let failure = match (failure, self.budget.check_stopped()) {
+                (Failure::Shard(_), Err(stop)) => Failure::Stop(stop),
+                (failure, _) => failure,
+            };
             let mut found = self.found();
             match failure {
                 Failure::Stop(stop) => {
@@ -349,7 +361,11 @@ impl Job {
             Some(stop @ (Stop::Cancelled | Stop::OutOfMemory)) => {
                 return Err(SearchError::Stopped(stop));
             }
-            Some(Stop::OutOfTime) | None => {}
+            Some(stop @ (Stop::OutOfTime | Stop::ReadEnough)) => {
+                let decoded_bytes = self.budget.decoded_bytes();
+                tracing::info!(%stop, decoded_bytes, "the answer to a query is partial");
+            }
+            None => {}
         }
         for shard in &self.shards {
             if let Some(message) = shard.interrupt.take_failure() {
@@ -401,7 +417,7 @@ impl Job {
         for at in by_place {
             let one = &page[at];
             let unit = &self.units[one.unit];
-            let shard = &self.shards[unit.shard].reader;
+            let shard = &self.shards[unit.shard].hits_reader;
             match shard.event(unit.segment, one.doc) {
                 Ok(hit) => {
                     self.budget

@@ -198,6 +198,7 @@ impl<'a> SegmentSearch<'a> {
                 .weight(EnableScoring::disabled_from_searcher(searcher))
                 .and_then(|weight| weight.count(self.reader))
                 .map_err(|error| self.unreadable(&error))?;
+            self.job.budget.check_stopped()?;
             self.job.count(u64::from(count));
             return Ok(());
         }
@@ -227,6 +228,7 @@ impl<'a> SegmentSearch<'a> {
                     Some(_) => {}
                 }
                 let count = scorer.fill_buffer(&mut docs);
+                self.job.budget.check_stopped()?;
                 let count = docs[..count].partition_point(|doc| *doc < end);
                 self.block(&mut docs, count, range, feeds)?;
                 self.blocks += 1;
@@ -234,6 +236,7 @@ impl<'a> SegmentSearch<'a> {
                     self.job.budget.check()?;
                 }
             }
+            self.job.budget.check_stopped()?;
             self.top.shrink();
             self.publish_threshold();
         }

@@ -360,6 +360,38 @@ async fn out_of_time_is_a_partial_answer_and_out_of_memory_is_none() {
     let answer = answer.unwrap();
     assert!(answer.timed_out && answer.hits.is_empty());
 
+    // So is one that decompressed all it may, which is told before a wrong document is taken for a match.
+    let unread = self::world(&mut Random(8));
+    let all = || Budget::new(Duration::from_secs(60), u64::MAX);
+    let plan = || {
+        let rare = Filter::Leaf(Leaf::Words(Field::Any, "rare".into()));
+        let filter = Filter::Not(Box::new(rare));
+        Arc::new(Plan {
+            filter,
+            ..(*newest(500)).clone()
+        })
+    };
+    let budget = all().decoding_at_most(1);
+    let answer = unread
+        .executor
+        .search(unread.target.clone(), plan(), budget.clone())
+        .await;
+    let answer = answer.unwrap();
+    assert!(answer.timed_out && budget.decoded_bytes() > 1);
+    let whole = unread
+        .executor
+        .search(unread.target.clone(), plan(), all())
+        .await;
+    let whole = whole.unwrap();
+    assert!(!whole.timed_out && whole.hits.len() > answer.hits.len());
+    for hit in &answer.hits {
+        let mut known = whole.hits.iter().map(|known| known.hit.position);
+        assert!(
+            known.any(|known| known == hit.hit.position),
+            "{hit:?} is no match"
+        );
+    }
+
     let budget = Budget::new(Duration::from_secs(60), 1);
     let error = world
         .executor

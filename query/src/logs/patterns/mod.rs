@@ -7,7 +7,6 @@ mod alike;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use event::Timestamp;
 
@@ -72,7 +71,7 @@ pub struct Pattern {
 }
 
 impl PatternsQuestion {
-    /// Finds out. `time` and `memory_bytes_max` are what the search may use.
+    /// Finds out. `budget` is what the search may use; reading examples has the same deadline.
     ///
     /// # Errors
     /// As [`Executor::search`].
@@ -80,8 +79,7 @@ impl PatternsQuestion {
         self,
         executor: &Executor,
         target: SearchTarget,
-        time: Duration,
-        memory_bytes_max: u64,
+        budget: Budget,
     ) -> Result<PatternsAnswer, SearchError> {
         let plan = Plan {
             filter: Filter::all(vec![Filter::During(self.range), self.filter.clone()]),
@@ -96,9 +94,8 @@ impl PatternsQuestion {
             )]),
             ..Plan::default()
         };
-        // Reading examples has the same deadline; the search's own budget ends with it.
-        let budget = Budget::new(time, memory_bytes_max);
-        let search = Budget::new(time, memory_bytes_max);
+        // The search's own budget ends with it.
+        let search = budget.again();
         let mut answer = executor.search(target, Arc::new(plan), search).await?;
         let found = match answer.aggregations.0.pop().flatten() {
             Some(AggregationResult::Patterns(found)) => *found,
