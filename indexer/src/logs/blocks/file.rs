@@ -2,31 +2,27 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use tantivy::directory::OwnedBytes;
-use zstd::bulk::Decompressor;
 
-use super::answers::{Answer, Answers};
+use super::answers::Answer;
 use super::block::{Block, FramedSlot, Group, Slot, Slots};
+use super::cache::{BLOCK_PART, BlockCache, MAP_PART, Part, ROWS_PART, SLOTS_PART};
 use super::map::{Map, Rows};
 use super::number::{Cursor, push_number};
 use super::shape::{MarkKind, Shapes};
 use super::slot::{SlotValues, line};
 use super::texts::Texts;
+use super::time::{TIME_BYTES_MAX, write_time};
 use super::word_table::WordTable;
-use super::writer::{SEALED_BLOCK_DOCUMENTS, TIME_BYTES_MAX, write_time};
+use super::writer::SEALED_BLOCK_DOCUMENTS;
 use super::{BlockError, FORM, FORM_OF_FILTERS, MARK_MAX};
 use crate::logs::interrupt::{Interrupt, Never};
 
 const MAGIC: &[u8; 4] = b"DBLK";
 const FOOTER_BYTES: usize = 3 * 8 + 4 + 4;
-
-/// A section or frame that claims to be longer is none of ours.
-const PLAIN_BYTES_MAX: u64 = 1 << 28;
 
 /// Bytes of a file that were compressed together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -218,105 +214,6 @@ impl BlockPlace {
     }
 }
 
-/// Parts and frames of blocks that were read, of all files; the ones used least are dropped.
-///
-/// Each kind has room of its own, so that a search that reads many frames does not drive the parts out; answers to questions
-/// (answers.rs) have a sixth.
-#[derive(Clone)]
-pub struct BlockCache {
-    parts: Arc<Cache<Key, Part, ByMemory>>,
-    frames: Arc<Cache<Key, Arc<Frame>, ByMemory>>,
-    answers: Answers,
-    next_file: Arc<AtomicU64>,
-    /// Those not at work: making one costs as much as decompressing some KiB.
-    decompressors: Arc<Mutex<Vec<Decompressor<'static>>>>,
-}
-
-/// A file, a block, and which frame or part of it.
-type Key = (u64, u32, u32);
-
-/// What a block has beside its frames, read.
-#[derive(Clone)]
-enum Part {
-    Block(Arc<Block>),
-    Slots(Arc<Slots>),
-    Map(Arc<Map>),
-    Rows(Arc<Rows>),
-}
-
-const BLOCK_PART: u32 = 0;
-const SLOTS_PART: u32 = 1;
-const MAP_PART: u32 = 2;
-const ROWS_PART: u32 = 3;
-
-#[derive(Clone)]
-struct ByMemory;
-
-impl Weighter<Key, Part> for ByMemory {
-    fn weight(&self, _: &Key, part: &Part) -> u64 {
-        let bytes = match part {
-            Part::Block(block) => block.memory_bytes(),
-            Part::Slots(slots) => slots.memory_bytes(),
-            Part::Map(map) => map.memory_bytes(),
-            Part::Rows(rows) => rows.memory_bytes(),
-        };
-        bytes as u64 + 64
-    }
-}
-
-impl Weighter<Key, Arc<Frame>> for ByMemory {
-    fn weight(&self, _: &Key, frame: &Arc<Frame>) -> u64 {
-        // Its line starts come later.
-        frame.bytes.len() as u64 * 3 / 2 + 64
-    }
-}
-
-impl BlockCache {
-    /// Keeps about so many bytes.
-    pub fn new(bytes: u64) -> BlockCache {
-        let answers = bytes / 6;
-        let half = (bytes - answers) / 2;
-        let items = |bytes_each: u64| (half / bytes_each) as usize;
-        BlockCache {
-            parts: Arc::new(Cache::with_weighter(items(128 * 1024), half, ByMemory)),
-            frames: Arc::new(Cache::with_weighter(items(128 * 1024), half, ByMemory)),
-            answers: Answers::new(answers),
-            next_file: Arc::default(),
-            decompressors: Arc::default(),
-        }
-    }
-
-    fn decompress(&self, compressed: &[u8], plain_len: u64) -> Result<Vec<u8>, BlockError> {
-        if plain_len > PLAIN_BYTES_MAX {
-            return Err(BlockError::Damaged("a length beyond all bounds"));
-        }
-        let lock = || {
-            let free = self.decompressors.lock();
-            free.expect("no holder of this lock panics")
-        };
-        let free = lock().pop();
-        let mut decompressor = match free {
-            Some(decompressor) => decompressor,
-            None => Decompressor::new().map_err(|_| BlockError::Damaged("no memory"))?,
-        };
-        let plain = decompressor.decompress(compressed, plain_len as usize);
-        lock().push(decompressor);
-        match plain {
-            Ok(plain) if plain.len() as u64 == plain_len => Ok(plain),
-            _ => Err(BlockError::Damaged("a part does not decompress")),
-        }
-    }
-
-    fn section(&self, bytes: &[u8], section: Section) -> Result<Vec<u8>, BlockError> {
-        let start = usize::try_from(section.start).map_err(|_| ENDS_EARLY)?;
-        let end = usize::try_from(section.len)
-            .ok()
-            .and_then(|len| start.checked_add(len));
-        let compressed = bytes.get(start..end.ok_or(ENDS_EARLY)?);
-        self.decompress(compressed.ok_or(ENDS_EARLY)?, section.plain_len)
-    }
-}
-
 /// A decompressed frame.
 pub struct Frame {
     bytes: Vec<u8>,
@@ -347,7 +244,7 @@ struct Inner {
     read_texts: OnceLock<Result<Texts, BlockError>>,
 }
 
-const ENDS_EARLY: BlockError = BlockError::Damaged("the file ends early");
+pub(super) const ENDS_EARLY: BlockError = BlockError::Damaged("the file ends early");
 
 impl BlocksFile {
     /// Opens a file by its bytes. Reads its index alone.
@@ -684,6 +581,11 @@ impl BlocksFile {
 }
 
 impl Frame {
+    /// How much memory it takes, in bytes; its line starts come later.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.len() * 3 / 2
+    }
+
     /// The values of a slot that lies in this frame.
     ///
     /// # Errors

@@ -26,6 +26,7 @@
 
 mod answers;
 mod block;
+mod cache;
 mod cut;
 mod file;
 mod map;
@@ -39,13 +40,15 @@ mod template;
 #[cfg(test)]
 mod tests;
 pub mod texts;
+mod time;
 pub mod usage;
 mod word_table;
 mod writer;
 
 pub use answers::Answer;
 pub use block::{FramedSlot, Group, Slot, Slots};
-pub use file::{BlockCache, BlocksFile, OpenBlock, Row};
+pub use cache::BlockCache;
+pub use file::{BlocksFile, OpenBlock, Row};
 pub use map::Map;
 pub use merge::{MergeInput, merge};
 pub use shape::{Mark, MarkKind, Shapes};

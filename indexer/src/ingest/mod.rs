@@ -5,7 +5,9 @@
 //! [`Indexer::tick`] between batches, at least every 50 ms. Everything is repeatable: feeding a batch again skips what a
 //! shard has, so after a failure or a restart the journal is simply read again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod sealing;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,14 +18,13 @@ use crate::catalog::{Catalog, SavedLedger};
 use crate::logs::ShardId;
 use crate::logs::blocks::BlockCache;
 use crate::logs::convert::{self, Converter};
-use crate::logs::directory::ShardDirectory;
 use crate::logs::event_id::EventIds;
 use crate::logs::log_index::{LogIndex, Slot};
-use crate::logs::shard::{Shard, WriterSettings, check_format, is_older};
-use crate::logs::untouched;
+use crate::logs::shard::{Shard, WriterSettings, check_format};
 use crate::persister::Persister;
 use crate::retention::{ShardSize, fits, shard_bytes};
 use crate::{Error, filenames};
+use sealing::Sealing;
 
 /// How the indexer works.
 #[derive(Debug, Clone)]
@@ -172,19 +173,6 @@ pub struct Indexer {
     poison: Option<Position>,
 }
 
-/// Which days are sealed.
-struct Sealing {
-    under_way: Option<ShardId>,
-    /// It got an event since.
-    is_touched: bool,
-    /// Those with which it was tried, until they get an event.
-    done: HashSet<ShardId>,
-    looked_at: Instant,
-}
-
-/// How often a day that is over is looked for.
-const SEALING_LOOK_INTERVAL: Duration = Duration::from_secs(10);
-
 /// How often a shard's writer failed in a row.
 struct Failing {
     /// Where its visible events ended each time.
@@ -276,12 +264,7 @@ impl Indexer {
             // Until the journal's end has been read nobody knows how old the oldest event is.
             waiting_since: (journal_end > Position::ZERO).then(|| Timestamp::from_nanos(0)),
             looked_for_cold_at: Instant::now(),
-            sealing: Sealing {
-                under_way: None,
-                is_touched: false,
-                done: HashSet::new(),
-                looked_at: Instant::now(),
-            },
+            sealing: Sealing::new(),
             next_visits: Instant::now(),
             next_grant: Instant::now(),
             books,
@@ -554,8 +537,7 @@ impl Indexer {
             self.grant_writer(id);
         }
         let open = self.shards.get_mut(id).expect("inserted just above");
-        self.sealing.done.remove(id);
-        self.sealing.is_touched |= self.sealing.under_way.as_ref() == Some(id);
+        self.sealing.note_event(id);
         open.used_at = Instant::now();
         Ok(open)
     }
@@ -706,127 +688,6 @@ impl Indexer {
                 Err(self.drop_shard(&done.shard, error.to_string()))
             }
         }
-    }
-
-    /// Makes one segment of each day that is over, one day at a time. `now` is UTC.
-    fn seal_due(&mut self, now: Timestamp) -> Result<(), Error> {
-        if let Some(id) = self.sealing.under_way.clone() {
-            return self.finish_sealing(&id);
-        }
-        let interval = SEALING_LOOK_INTERVAL.min(self.settings.late_window);
-        if self.sealing.looked_at.elapsed() < interval {
-            return Ok(());
-        }
-        self.sealing.looked_at = Instant::now();
-        let Some(id) = self.next_to_seal(now) else {
-            return Ok(());
-        };
-        self.open_shard(&id)?;
-        self.refresh_shard(&id)?;
-        let Some(open) = self.shards.get_mut(&id) else {
-            return Ok(());
-        };
-        let exact = self.settings.exact_of(&id.index);
-        let begun = open.shard.begin_sealing(exact.to_vec());
-        match begun {
-            Ok(()) => {
-                self.sealing.under_way = Some(id);
-                self.sealing.is_touched = false;
-            }
-            Err(error) => {
-                tracing::warn!(shard = id.name(), %error, "cannot be sealed; it stays as it is");
-                self.sealing.done.insert(id);
-            }
-        }
-        Ok(())
-    }
-
-    fn finish_sealing(&mut self, id: &ShardId) -> Result<(), Error> {
-        let Some(open) = self.shards.get_mut(id) else {
-            self.sealing.under_way = None;
-            return Ok(());
-        };
-        let outcome = match open.shard.is_sealing() {
-            true => match open.shard.sealed() {
-                None => return Ok(()),
-                Some(outcome) => outcome,
-            },
-            // Its writer was given up in between; it will be tried again.
-            false => {
-                self.sealing.under_way = None;
-                return Ok(());
-            }
-        };
-        self.sealing.under_way = None;
-        match outcome {
-            Ok(()) => tracing::info!(shard = id.name(), "sealed"),
-            // A full disk, perhaps: what was there is there still. It is tried again after a restart, or a late event.
-            Err(error) => {
-                tracing::warn!(shard = id.name(), %error, "cannot be sealed; it stays as it is");
-            }
-        }
-        if !self.sealing.is_touched {
-            self.sealing.done.insert(id.clone());
-        }
-        match open.shard.files().view() {
-            Ok(view) => open.slot.publish(view, open.shard.files()),
-            Err(error) => tracing::warn!(shard = id.name(), %error, "cannot be read anew"),
-        }
-        // Should it not become durable, the segments that were there before still are.
-        let directory = open.shard.begin_persisting();
-        if !self.persister.queue(id.clone(), directory) {
-            open.shard.persisting_failed();
-        }
-        Ok(())
-    }
-
-    /// Seals days that are over without waiting for late events, from the next tick on.
-    pub fn seal_at_once(&mut self) {
-        self.settings.late_window = Duration::ZERO;
-    }
-
-    /// A day that ended long enough ago, got nothing for a while, and has several segments or lacks a column.
-    fn next_to_seal(&mut self, now: Timestamp) -> Option<ShardId> {
-        let late = i64::try_from(self.settings.late_window.as_nanos()).unwrap_or(i64::MAX);
-        let is_over = |id: &ShardId| id.day.end().nanos().saturating_add(late) <= now.nanos();
-        let is_quiet = |id: &ShardId| {
-            let open = self.shards.get(id);
-            open.is_none_or(|open| open.used_at.elapsed() >= self.settings.late_window)
-        };
-        let shards = self.log_index.shard_ids().into_iter();
-        let due =
-            shards.filter(|id| !self.sealing.done.contains(id) && is_over(id) && is_quiet(id));
-        for id in due.collect::<Vec<_>>() {
-            if self.is_unsealed(&id) {
-                return Some(id);
-            }
-            // Until it is written to.
-            self.sealing.done.insert(id);
-        }
-        None
-    }
-
-    fn is_unsealed(&self, id: &ShardId) -> bool {
-        let exact = self.settings.exact_of(&id.index);
-        if let Some(open) = self.shards.get(id) {
-            return open.shard.segment_count().is_ok_and(|count| count > 1)
-                || open.shard.lacks_columns(exact).unwrap_or_default();
-        }
-        let folder = filenames::shard_folder(&self.settings.data_dir, id);
-        // One that waits to be converted is no concern of sealing.
-        if is_older(&folder) {
-            return false;
-        }
-        ShardDirectory::segments_on_disk(&folder).is_ok_and(|count| count > 1)
-            || self.lacks_columns(id, &folder)
-    }
-
-    /// Whether the settings ask for columns that a shard nobody writes to was sealed without.
-    fn lacks_columns(&self, id: &ShardId, folder: &Path) -> bool {
-        let exact = self.settings.exact_of(&id.index);
-        let view = || untouched::view(folder, id).ok().flatten();
-        !exact.is_empty()
-            && view().is_some_and(|view| exact.iter().any(|path| view.is_too_distinct(path)))
     }
 
     fn close_idle(&mut self) -> Result<(), Error> {
