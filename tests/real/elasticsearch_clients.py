@@ -1,17 +1,17 @@
 """What an application does with the official client, the same for its versions 7, 8 and 9.
 
-Called by elasticsearch_clients.sh with the server's address. Fails with the first answer that is not as
-Elasticsearch gives it. Uses an index of its own per client version, so that the versions can share a server.
+Called by elasticsearch_clients.sh once per version. Fails with the first answer that is not as Elasticsearch gives it.
 """
 
 import datetime
-import sys
 
 import elasticsearch
 from elasticsearch import Elasticsearch, helpers
 
+from harness import Daybook, workplace
+
 MAJOR = elasticsearch.VERSION[0] if hasattr(elasticsearch, "VERSION") else int(elasticsearch.__versionstr__.split(".")[0])
-INDEX = f"clients-{MAJOR}"
+INDEX = "clients"
 COUNT = 250
 NOW = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
 
@@ -163,8 +163,8 @@ def check_errors(client):
         pass
 
 
-def main():
-    client = Elasticsearch(sys.argv[1])
+def main(address):
+    client = Elasticsearch(address)
     check_handshake(client)
     check_single_documents(client)
     check_bulk(client)
@@ -175,5 +175,5 @@ def main():
     print(f"  {elasticsearch.__versionstr__}: fine")
 
 
-if __name__ == "__main__":
-    main()
+with workplace() as work:
+    main(Daybook(work).start().address)

@@ -1,4 +1,4 @@
-// What Node applications do with winston-loki (protobuf in snappy) and splunk-logging. Called by push_clients.sh with
+// What Node applications do with winston-loki (protobuf in snappy) and splunk-logging. Called by push_clients.py with
 // the server's address.
 
 const winston = require("winston");

@@ -1,21 +1,20 @@
 """What Python applications do with their handlers for Loki and Splunk, and what must be there afterwards.
 
-Called by push_clients.sh with the server's address; with --check once all clients are done.
+Called by push_clients.sh, with Node's clients on NODE_PATH.
 """
 
-import json
 import logging
-import sys
-import time
-import urllib.request
+import subprocess
+
+import logging_loki
+import splunk_handler
+
+from harness import Daybook, wait_for, workplace
 
 COUNT = 50
 
 
 def send(address):
-    import logging_loki
-    import splunk_handler
-
     loki = logging_loki.LokiHandler(
         url=f"{address}/loki/api/v1/push", tags={"application": "python-shop"}, version="1"
     )
@@ -43,15 +42,7 @@ def send(address):
     splunk.shutdown()
 
 
-def count(address, index, query):
-    url = f"{address}/{index}*/_count"
-    body = json.dumps({"query": {"query_string": {"query": query}}}).encode()
-    request = urllib.request.Request(url, body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)["count"]
-
-
-def check(address):
+def check(daybook):
     expected = [
         ("logs", "application:python-shop AND log.level:warn", COUNT),
         ("splunk", "sourcetype:python AND log.level:error AND host.name:web\\-1", COUNT),
@@ -59,14 +50,24 @@ def check(address):
         ("splunk", "source:node AND message.order:*", COUNT),
         ("curl", "*", 2),
     ]
-    for index, query, wanted in expected:
-        deadline = time.monotonic() + 20
-        while (found := count(address, index, query)) != wanted and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert found == wanted, f"{index}: {query}: found {found}, expected {wanted}"
+    for index, text, wanted in expected:
+        query = {"query_string": {"query": text}}
+        wait_for(f"{wanted} events of {index}: {text}", lambda: daybook.count(query, f"{index}*") >= wanted, 20)
+        assert daybook.count(query, f"{index}*") == wanted, f"more than {wanted} events of {index}: {text}"
 
 
-if sys.argv[1] == "--check":
-    check(sys.argv[2])
-else:
-    send(sys.argv[1])
+def main(work):
+    daybook = Daybook(work, "hec: { type: splunk_hec, index: splunk, tokens: [s3cret] }").start()
+    print("Python")
+    send(daybook.address)
+    print("Node")
+    subprocess.run(["node", "tests/real/push_clients.js", daybook.address], check=True)
+    print("curl")
+    said = subprocess.run(["curl", "-sf", "--data-binary", "@-", "-H", "content-type: text/plain",
+                           f"{daybook.address}/api/daybook/v1/ingest/curl"], input=b"one\nERROR two\n", check=True, capture_output=True)
+    assert b'"accepted":2' in said.stdout, said
+    check(daybook)
+
+
+with workplace() as work:
+    main(work)

@@ -3,108 +3,24 @@
 Every part sends numbered messages under a name of its own and compares what is stored with what was sent, text by text.
 """
 
-import json
 import os
 import pathlib
 import random
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import urllib.request
 
-DAYBOOK, PEERS = sys.argv[1], pathlib.Path(sys.argv[2])
-PARTS = sys.argv[3:] or ["rsyslog", "syslog_ng", "logger", "loggen", "kill", "hostile"]
+from harness import Daybook, certificate, spawn, wait_for, workplace
+
+PEERS = pathlib.Path(sys.argv[1])
+PARTS = sys.argv[2:] or ["rsyslog", "syslog_ng", "logger", "loggen", "kill", "hostile"]
 MESSAGES = 5000
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def wait_for(what, condition, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        answer = condition()
-        if answer:
-            return answer
-        time.sleep(0.1)
-    raise SystemExit(f"FAILED: waited {seconds} s for {what}")
-
-
-class Daybook:
-    """A server on fixed ports, so that senders find it again after a restart."""
-
-    def __init__(self, work):
-        self.work = work
-        self.http, self.udp, self.tcp, self.tls = free_ports(4)
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-             "-keyout", work / "tls.key", "-out", work / "tls.crt"],
-            check=True, capture_output=True)
-        (work / "daybook.yaml").write_text(f"""
-data_dir: {work}/data
-listen:
-  http: 127.0.0.1:{self.http}
-  otlp_grpc: off
-  otlp_http: off
-  syslog_udp: 127.0.0.1:{self.udp}
-  syslog_tcp: 127.0.0.1:{self.tcp}
-  syslog_tls: 127.0.0.1:{self.tls}
-sources:
-  syslog: {{ type: syslog, tls: {{ certificate: {work}/tls.crt, key: {work}/tls.key }} }}
-""")
-        self.start()
-
-    def start(self):
-        self.log = open(self.work / "daybook.log", "ab")
-        self.process = subprocess.Popen(
-            [DAYBOOK, "serve", "--config", self.work / "daybook.yaml"], stdout=self.log, stderr=self.log)
-        wait_for("daybook to be ready", self.is_ready)
-
-    def is_ready(self):
-        if self.process.poll() is not None:
-            raise SystemExit("FAILED: daybook ended:\n" + (self.work / "daybook.log").read_text()[-3000:])
-        try:
-            return self.get("/ready") is not None
-        except OSError:
-            return False
-
-    def get(self, path, body=None):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.http}{path}", data=body and json.dumps(body).encode(),
-            headers={"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            return json.load(reply)
-
-    def books(self):
-        sources = self.get("/api/daybook/v1/ledger")["sources"]
-        return next((s for s in sources if s["source"] == "syslog"), None) or {
-            "received": 0, "accepted": 0, "stored": 0, "rejected": {}, "dropped": {}, "in_flight": 0, "balanced": True}
-
-    def count(self, name):
-        return self.get("/logs*/_count", {"query": {"term": {"process.name": name}}})["count"]
-
-    def events(self, name, most=10000):
-        found = self.get("/logs*/_search", {"size": most, "query": {"term": {"process.name": name}}})
-        return [hit["_source"] for hit in found["hits"]["hits"]]
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        self.process.terminate()
-        assert self.process.wait(timeout=15) == 0, "daybook did not end well"
+def named(name):
+    return {"term": {"process.name": name}}
 
 
 def text_of(number):
@@ -116,8 +32,8 @@ def text_of(number):
 def compare(daybook, name, sent, losses_allowed=0):
     """What is stored under a name is what was sent, each once."""
     wait_for(f"{len(sent)} events of {name}",
-             lambda: daybook.count(name) >= len(sent) - losses_allowed and settled(daybook))
-    stored = [event["message"] for event in daybook.events(name)]
+             lambda: daybook.count(named(name)) >= len(sent) - losses_allowed and settled(daybook))
+    stored = [event["message"] for event in daybook.events(named(name))]
     missing, extra = set(sent) - set(stored), set(stored) - set(sent)
     doubled = len(stored) - len(set(stored))
     if len(missing) > losses_allowed or extra or doubled:
@@ -127,12 +43,12 @@ def compare(daybook, name, sent, losses_allowed=0):
 
 
 def settled(daybook):
-    books = daybook.books()
+    books = daybook.books("syslog")
     return books["in_flight"] == 0 and books["balanced"]
 
 
 def check_fields(daybook, name, **expected):
-    event = daybook.events(name, 1)[0]
+    event = daybook.events(named(name))[0]
     for field, value in expected.items():
         field = field.replace("__", ".")
         found = event.get(field)
@@ -146,21 +62,18 @@ def library_path(root):
     return ":".join(sorted(folders))
 
 
-class Peer:
+def peer(arguments, root, work):
     """A daemon that reads a file of lines and forwards them."""
+    return spawn(arguments, work / "peer.log", env=dict(os.environ, LD_LIBRARY_PATH=library_path(root)), cwd=work)
 
-    def __init__(self, arguments, root, work):
-        environment = dict(os.environ, LD_LIBRARY_PATH=library_path(root))
-        self.log = open(work / "peer.log", "wb")
-        self.process = subprocess.Popen(arguments, env=environment, stdout=self.log, stderr=self.log, cwd=work)
 
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def rsyslog(work, action, name, queue=""):
@@ -178,14 +91,14 @@ ruleset(name="out") {{
   action(name="forward" type="omfwd" target="127.0.0.1" action.resumeRetryCount="-1" action.resumeInterval="1" {action} {queue})
 }}
 """)
-    return Peer([root / "usr/sbin/rsyslogd", "-n", "-f", work / "rsyslog.conf", "-i", work / "pid", "-M", modules],
+    return peer([root / "usr/sbin/rsyslogd", "-n", "-f", work / "rsyslog.conf", "-i", work / "pid", "-M", modules],
                 root, work)
 
 
 def part_rsyslog(daybook, work):
-    tls = (f'port="{daybook.tls}" protocol="tcp" StreamDriver="gtls" StreamDriverMode="1" '
+    tls = (f'port="{daybook.ports.syslog_tls}" protocol="tcp" StreamDriver="gtls" StreamDriverMode="1" '
            'StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="localhost"')
-    tcp, udp = f'port="{daybook.tcp}" protocol="tcp"', f'port="{daybook.udp}" protocol="udp"'
+    tcp, udp = f'port="{daybook.ports.syslog_tcp}" protocol="tcp"', f'port="{daybook.ports.syslog_udp}" protocol="udp"'
     new, old, traditional = (f'template="RSYSLOG_{t}"' for t in (
         "SyslogProtocol23Format", "ForwardFormat", "TraditionalForwardFormat"))
     cases = {
@@ -201,11 +114,11 @@ def part_rsyslog(daybook, work):
         sent = [text_of(n) for n in range(MESSAGES)]
         (folder / "in.log").write_text("\n".join(sent) + "\n")
         tag = name if name.startswith("rsyslog-tcp-lines") else name
-        peer = rsyslog(folder, action, f"{tag}:" if "lines" in name else tag)
+        sender = rsyslog(folder, action, f"{tag}:" if "lines" in name else tag)
         try:
             compare(daybook, name, sent)
         finally:
-            peer.stop()
+            stop(sender)
         check_fields(daybook, name, host__name="peer-host", log__level="warn", log__syslog__facility__name="local3",
                      log__syslog__severity__name="warning", process__name=name)
         print(f"  {name}: {len(sent)} sent, {len(sent)} stored")
@@ -217,10 +130,10 @@ def part_syslog_ng(daybook, work):
     modules = next(folder for folder in modules.iterdir() if folder.is_dir())
     tls = f'tls(ca-file("{work}/tls.crt") peer-verify(required-trusted))'
     cases = {
-        "ng-tcp-lines": f'network("127.0.0.1" port({daybook.tcp}) transport("tcp"))',
-        "ng-tcp-counted": f'syslog("127.0.0.1" port({daybook.tcp}) transport("tcp"))',
-        "ng-tls-counted": f'syslog("localhost" port({daybook.tls}) transport("tls") {tls} ip-protocol(4))',
-        "ng-udp": f'network("127.0.0.1" port({daybook.udp}) transport("udp"))',
+        "ng-tcp-lines": f'network("127.0.0.1" port({daybook.ports.syslog_tcp}) transport("tcp"))',
+        "ng-tcp-counted": f'syslog("127.0.0.1" port({daybook.ports.syslog_tcp}) transport("tcp"))',
+        "ng-tls-counted": f'syslog("localhost" port({daybook.ports.syslog_tls}) transport("tls") {tls} ip-protocol(4))',
+        "ng-udp": f'network("127.0.0.1" port({daybook.ports.syslog_udp}) transport("udp"))',
     }
     for name, destination in cases.items():
         folder = work / name
@@ -233,21 +146,21 @@ source s {{ file("{folder}/in.log" flags(no-parse) follow-freq(1) log-msg-size(6
 destination d {{ {destination}; }};
 log {{ source(s); rewrite {{ set("ng-host", value("HOST")); set-severity("err"); set-facility("local5"); }}; destination(d); flags(flow-control); }};
 """)
-        peer = Peer([root / "usr/sbin/syslog-ng", "-F", "-f", folder / "syslog-ng.conf", "-R", folder / "persist",
-                     "-c", folder / "control", "-p", folder / "pid", "--module-path", modules, "--no-caps"], root, folder)
+        sender = peer([root / "usr/sbin/syslog-ng", "-F", "-f", folder / "syslog-ng.conf", "-R", folder / "persist",
+                       "-c", folder / "control", "-p", folder / "pid", "--module-path", modules, "--no-caps"], root, folder)
         try:
             compare(daybook, name, sent)
-        except SystemExit:
+        except BaseException:
             print((folder / "peer.log").read_text()[-2000:])
             raise
         finally:
-            peer.stop()
+            stop(sender)
         check_fields(daybook, name, host__name="ng-host", log__level="error", log__syslog__facility__name="local5")
         print(f"  {name}: {len(sent)} sent, {len(sent)} stored")
 
 
 def part_logger(daybook, work):
-    for transport, port in (("-T", daybook.tcp), ("-d", daybook.udp)):
+    for transport, port in (("-T", daybook.ports.syslog_tcp), ("-d", daybook.ports.syslog_udp)):
         for form in (["--rfc3164"], ["--rfc5424"], ["--rfc5424", "--octet-count"], ["--rfc3164", "--octet-count"]):
             if transport == "-d" and "--octet-count" in form:
                 continue
@@ -262,7 +175,7 @@ def part_logger(daybook, work):
                          process__pid=4242, process__name=name)
             print(f"  {name}: {len(sent)} sent, {len(sent)} stored")
     text = "structured"
-    subprocess.run(["logger", "-n", "127.0.0.1", "-P", str(daybook.tcp), "-T", "--rfc5424", "-t", "logger-sd",
+    subprocess.run(["logger", "-n", "127.0.0.1", "-P", str(daybook.ports.syslog_tcp), "-T", "--rfc5424", "-t", "logger-sd",
                     "--msgid", "ID47", "--sd-id", "zoo@123", "--sd-param", 'tiger="hungry"', "--sd-param",
                     'zebra="ru\\]nning"', text], check=True)
     compare(daybook, "logger-sd", [text])
@@ -277,13 +190,13 @@ def part_loggen(daybook, work):
     binary = root / "usr/bin/loggen"
     environment = dict(os.environ, LD_LIBRARY_PATH=library_path(root), SYSLOGNG_PREFIX=str(root / "usr"))
     cases = {
-        "tcp lines": (["--inet", "--stream"], daybook.tcp, 100_000, 100_000),
-        "tcp counted": (["--inet", "--stream", "--syslog-proto"], daybook.tcp, 100_000, 100_000),
-        "tls counted": (["--use-ssl", "--syslog-proto"], daybook.tls, 50_000, 50_000),
-        "udp": (["--inet", "--dgram"], daybook.udp, 50_000, 20_000),
+        "tcp lines": (["--inet", "--stream"], daybook.ports.syslog_tcp, 100_000, 100_000),
+        "tcp counted": (["--inet", "--stream", "--syslog-proto"], daybook.ports.syslog_tcp, 100_000, 100_000),
+        "tls counted": (["--use-ssl", "--syslog-proto"], daybook.ports.syslog_tls, 50_000, 50_000),
+        "udp": (["--inet", "--dgram"], daybook.ports.syslog_udp, 50_000, 20_000),
     }
     for name, (flags, port, number, rate) in cases.items():
-        before = daybook.books()
+        before = daybook.books("syslog")
         run = subprocess.run([binary, *flags, "--number", str(number), "--rate", str(rate), "--size", "200", "--quiet",
                               "127.0.0.1", str(port)], env=environment, capture_output=True, text=True)
         output = run.stdout + run.stderr
@@ -293,7 +206,7 @@ def part_loggen(daybook, work):
         sent = int(count[-1].removeprefix("count="))
 
         def news():
-            books = daybook.books()
+            books = daybook.books("syslog")
             lost = sum(books["dropped"].values()) - sum(before["dropped"].values())
             return books["stored"] - before["stored"], lost
 
@@ -314,28 +227,27 @@ def part_kill(daybook, work):
             lines.write(f"n{n:07d} {'x' * 100}\n")
     queue = ('queue.type="Disk" queue.fileName="forward" queue.maxDiskSpace="1g" queue.size="1000000" '
              'queue.saveOnShutdown="on"')
-    action = f'port="{daybook.tcp}" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"'
-    peer = rsyslog(folder, action, name, queue)
-    before_kill, stored_before = [], daybook.books()["stored"]
+    action = f'port="{daybook.ports.syslog_tcp}" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"'
+    sender = rsyslog(folder, action, name, queue)
+    before_kill, stored_before = [], daybook.books("syslog")["stored"]
     try:
         for step in (1, 2, 3):
-            wait_for("some progress", lambda: daybook.count(name) > number * step // 5, 180)
+            wait_for("some progress", lambda: daybook.count(named(name)) > number * step // 5, 180)
             # What can be found was stored; it must survive.
-            before_kill.append(daybook.count(name))
+            before_kill.append(daybook.count(named(name)))
             daybook.kill()
             time.sleep(0.5)
             daybook.start()
             # The index reads what it had not yet from the journal.
             wait_for(f"the {before_kill[-1]} events that were stored before the kill",
-                     lambda: daybook.count(name) >= before_kill[-1])
+                     lambda: daybook.count(named(name)) >= before_kill[-1])
         last = number - 1
         wait_for("the last message", lambda: has_message(daybook, name, last), 300)
         wait_for("the books", lambda: settled(daybook))
     finally:
-        peer.stop()
-    stored = daybook.get("/logs*/_search", {
-        "size": 0, "track_total_hits": True, "query": {"term": {"process.name": name}}})["hits"]["total"]["value"]
-    numbers = all_numbers(daybook, name)
+        stop(sender)
+    stored = daybook.count(named(name))
+    numbers = {int(event["message"][1:8]) for event in daybook.events(named(name))}
     doubled = stored - len(numbers)
     missing = sorted(set(range(number)) - numbers)
     gaps = []
@@ -348,7 +260,7 @@ def part_kill(daybook, work):
     # one stretch per kill. Never anything else.
     if len(gaps) > 3:
         raise SystemExit(f"FAILED: more than one gap per kill: {gaps}")
-    books = daybook.books()
+    books = daybook.books("syslog")
     if stored != books["stored"] - stored_before:
         raise SystemExit(f"FAILED: the books say {books}, {stored} are found")
     print(f"  {name}: {number} sent, {stored} stored, {doubled} doubled, lost by three kills: "
@@ -356,34 +268,19 @@ def part_kill(daybook, work):
 
 
 def has_message(daybook, name, number):
-    query = {"bool": {"filter": [{"term": {"process.name": name}}, {"match": {"message": f"n{number:07d}"}}]}}
-    return daybook.get("/logs*/_count", {"query": query})["count"] > 0
-
-
-def all_numbers(daybook, name):
-    numbers, after = set(), None
-    while True:
-        body = {"size": 10000, "query": {"term": {"process.name": name}}, "_source": ["message"],
-                "sort": [{"@timestamp": "asc"}, {"_doc": "asc"}]}
-        if after:
-            body["search_after"] = after
-        hits = daybook.get("/logs*/_search", body)["hits"]["hits"]
-        if not hits:
-            return numbers
-        numbers.update(int(hit["_source"]["message"][1:8]) for hit in hits)
-        after = hits[-1]["sort"]
+    return daybook.count({"bool": {"filter": [named(name), {"match": {"message": f"n{number:07d}"}}]}}) > 0
 
 
 def part_hostile(daybook, work):
     """Thousands of silent and slow connections beside a healthy one."""
 
     def healthy(name, number=100_000):
-        before = daybook.books()["accepted"]
+        before = daybook.books("syslog")["accepted"]
         payload = "".join(f"<13>Nov 23 10:00:00 h {name}: n{n:07d} {'x' * 80}\n" for n in range(number)).encode()
         start = time.monotonic()
-        with socket.create_connection(("127.0.0.1", daybook.tcp)) as stream:
+        with socket.create_connection(("127.0.0.1", daybook.ports.syslog_tcp)) as stream:
             stream.sendall(payload)
-        wait_for("a healthy sender's messages", lambda: daybook.books()["accepted"] >= before + number, 120)
+        wait_for("a healthy sender's messages", lambda: daybook.books("syslog")["accepted"] >= before + number, 120)
         return number / (time.monotonic() - start)
 
     alone = max(healthy(f"healthy-alone-{n}") for n in range(4))
@@ -395,7 +292,7 @@ def part_hostile(daybook, work):
         stream = socket.socket()
         stream.bind((source, 0))
         try:
-            stream.connect(("127.0.0.1", daybook.tcp))
+            stream.connect(("127.0.0.1", daybook.ports.syslog_tcp))
         except OSError:
             continue
         (slow if at % 11 == 10 else idle).append(stream)
@@ -426,28 +323,15 @@ def resident_megabytes(pid):
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def main():
-    work = pathlib.Path(tempfile.mkdtemp())
-    # rsyslogd and syslog-ng may give up root.
-    work.chmod(0o755)
-    daybook = None
-    try:
-        daybook = Daybook(work)
-        for part in PARTS:
-            print(part, flush=True)
-            globals()[f"part_{part}"](daybook, work)
-        books = wait_for("the books", lambda: settled(daybook) and daybook.books())
-        print("books:", json.dumps(books))
-        daybook.stop()
-        daybook = None
-    finally:
-        if daybook:
-            daybook.kill()
-        if "KEEP" not in os.environ:
-            shutil.rmtree(work, ignore_errors=True)
-        else:
-            print(work)
+def main(work):
+    daybook = Daybook(work / "daybook", f"syslog: {{ type: syslog, {certificate(work)} }}",
+                      ["syslog_udp", "syslog_tcp", "syslog_tls"]).start()
+    for part in PARTS:
+        print(part, flush=True)
+        globals()[f"part_{part}"](daybook, work)
+    daybook.settled_books("syslog")
+    daybook.stop()
 
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-main()
+with workplace() as work:
+    main(work)

@@ -6,19 +6,7 @@
 # PARTS, all without one: rsyslog syslog_ng logger loggen kill hostile. The programs come from Debian's packages, unpacked beside
 # the build and never installed: rsyslog and syslog-ng cannot be installed together.
 
-set -euo pipefail
-cd "$(dirname "$0")/../.."
-
-DAYBOOK="${DAYBOOK:-target/debug/daybook}"
-PEERS="${CARGO_TARGET_DIR:-target}/real/syslog"
-
-[ -x "$DAYBOOK" ] || { echo "$DAYBOOK is missing; run: cargo build, or set DAYBOOK" >&2; exit 1; }
-
-skip() {
-    echo "skipped: $1"
-    if [ -n "${CI:-}${DAYBOOK_REQUIRE_REAL:-}" ]; then exit 1; fi
-    exit 0
-}
+source "$(dirname "$0")/prepare.bash"
 
 # Downloads packages, and those they need that are not installed, and unpacks them below $PEERS/NAME.
 unpack() {
@@ -42,4 +30,4 @@ command -v openssl > /dev/null || skip "there is no openssl to make a certificat
 unpack rsyslog rsyslog rsyslog-gnutls || skip "rsyslog cannot be downloaded"
 unpack syslog_ng syslog-ng-core || skip "syslog-ng cannot be downloaded"
 
-exec python3 tests/real/syslog.py "$DAYBOOK" "$(realpath "$PEERS")" "$@"
+exec python3 tests/real/syslog.py "$PEERS" "$@"
