@@ -67,6 +67,13 @@ impl BlockSize {
             BlockSize::Sealed => SEALED_BLOCK_BYTES,
         }
     }
+
+    fn frame_zstd_level(self) -> i32 {
+        match self {
+            BlockSize::Open => FRAME_ZSTD_LEVEL,
+            BlockSize::Sealed => SEALED_FRAME_ZSTD_LEVEL,
+        }
+    }
 }
 
 /// Slots are compressed together up to about this size; reading a value decompresses it.
@@ -101,6 +108,8 @@ const MESSAGE_BYTES_MIN: usize = 12;
 
 /// Speed over size: slots are alike, so that higher levels gain little.
 const FRAME_ZSTD_LEVEL: i32 = 1;
+/// A day that is over is compressed once more and read for weeks: 3 % less, for a sixth more CPU.
+const SEALED_FRAME_ZSTD_LEVEL: i32 = 9;
 /// Maps, directories and texts are small.
 const SECTION_ZSTD_LEVEL: i32 = 3;
 
@@ -243,7 +252,7 @@ impl<W: Write> BlocksWriter<W> {
     /// # Errors
     /// There is no memory for compressing.
     pub fn new(out: W, size: BlockSize) -> io::Result<BlocksWriter<W>> {
-        let mut frames = zstd::bulk::Compressor::new(FRAME_ZSTD_LEVEL)?;
+        let mut frames = zstd::bulk::Compressor::new(size.frame_zstd_level())?;
         frames.include_checksum(true)?;
         Ok(BlocksWriter {
             out,
