@@ -1,23 +1,16 @@
 //! Receives for protocols that acknowledge: whole messages of a connection become events, and the sender's answer
 //! follows when they are durable.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use event::{SourceLedger, Timestamp};
-use tokio::task::JoinSet;
+use event::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Heard};
 use super::funnel::{Funnel, Room, Stored};
-use super::reception::{Written, hold};
-use super::seats::Seats;
-use super::tcp::{self, Listener};
-use crate::body::InFlight;
-use crate::cpu::CpuPermits;
-use crate::source::SourceParts;
+use super::reception::Written;
+use super::service::{Desk, Service, hold};
 
 /// A message must be whole within this time.
 const MESSAGE_TIME: Duration = Duration::from_secs(60);
@@ -70,95 +63,23 @@ pub struct Turn {
     pub closes: bool,
 }
 
-/// What is received from, and for whom.
-pub struct Conversations {
-    /// The source.
-    pub parts: SourceParts,
-    /// Where senders connect, with what is needed for TLS.
-    pub streams: Vec<(Listener, Option<TlsAcceptor>)>,
-    /// For connections.
-    pub seats: Seats,
-    /// For work on messages.
-    pub cpu: CpuPermits,
-}
-
-impl Conversations {
-    /// Converses until `shutdown`; messages that are being made durable by then are still answered. `dialogue` makes
-    /// one for a connection from this address.
-    pub async fn run<D: Dialogue>(
-        self,
-        dialogue: impl Fn(&Connection) -> D + Clone + Send + Sync + 'static,
-        shutdown: CancellationToken,
-    ) {
-        let parts = self.parts;
-        let (funnel, funnel_end) = Funnel::new(
-            Arc::clone(&parts.name),
-            parts.append,
-            Arc::clone(&parts.ledger),
-            parts.now,
-            FUNNEL_BYTES,
-        );
-        let desk = Arc::new(Desk {
-            ledger: parts.ledger,
-            halves: InFlight::new(HALVES_BYTES),
-            cpu: self.cpu,
-            now: parts.now,
-        });
-        let mut tasks = JoinSet::new();
-        for (listener, tls) in self.streams {
-            let terms = tcp::Terms {
-                seats: self.seats.clone(),
-                tls,
-                stop: shutdown.clone(),
-            };
-            let (desk, funnel, dialogue) = (Arc::clone(&desk), funnel.clone(), dialogue.clone());
-            let talk = move |connection| {
-                let dialogue = dialogue(&connection);
-                converse(connection, dialogue, Arc::clone(&desk), funnel.clone())
-            };
-            tasks.spawn(listener.serve(terms, talk));
-        }
-        // The funnel ends with the last of those that pour into it.
-        drop(funnel);
-        let joining = async {
-            while let Some(ended) = tasks.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(source = %parts.name, %error, "a listener ended by a mistake of ours");
-                }
-            }
-        };
-        tokio::join!(funnel_end.run(shutdown.clone()), joining);
-    }
-}
-
-/// What all senders of a source share.
-struct Desk {
-    ledger: Arc<SourceLedger>,
-    halves: InFlight,
-    cpu: CpuPermits,
-    now: fn() -> Timestamp,
-}
-
-impl Desk {
-    fn count(&self, written: &Written) {
-        self.ledger
-            .received(written.received, written.received_bytes);
-        for reason in &written.dropped {
-            self.ledger.dropped(reason, 1);
-        }
-        for reason in &written.rejected {
-            self.ledger.rejected(reason, 1);
-        }
-    }
+/// Converses until `shutdown`; messages that are being made durable by then are still answered. `dialogue` makes one for
+/// a connection.
+pub async fn converse<D: Dialogue>(
+    service: Service,
+    dialogue: impl Fn(&Connection) -> D + Clone + Send + 'static,
+    shutdown: CancellationToken,
+) {
+    let mut serving = service.begin(FUNNEL_BYTES, HALVES_BYTES, shutdown);
+    serving.streams(move |connection, desk| {
+        let dialogue = dialogue(&connection);
+        talk(connection, dialogue, desk)
+    });
+    serving.finish().await;
 }
 
 /// One connection, to its end.
-async fn converse<D: Dialogue>(
-    mut connection: Connection,
-    mut dialogue: D,
-    desk: Arc<Desk>,
-    funnel: Funnel,
-) {
+async fn talk<D: Dialogue>(mut connection: Connection, mut dialogue: D, desk: Desk) {
     let peer = connection.peer();
     let greeting = dialogue.greeting();
     if !greeting.is_empty() && connection.write(&greeting).await.is_err() {
@@ -169,7 +90,7 @@ async fn converse<D: Dialogue>(
     let mut half_since: Option<Instant> = None;
     loop {
         let until = half_since.map(|since| since + MESSAGE_TIME);
-        let Heard::Piece(room) = connection.read(&mut buffer, &funnel, until).await else {
+        let Heard::Piece(room) = connection.read(&mut buffer, &desk.funnel, until).await else {
             break;
         };
         let mut room = Some(room);
@@ -187,7 +108,7 @@ async fn converse<D: Dialogue>(
             half_since = None;
             let room = match room.take() {
                 Some(room) => room,
-                None => funnel.room(length * GROWTH).await,
+                None => desk.funnel.room(length * GROWTH).await,
             };
             let now = (desk.now)();
             let job = move || {
@@ -199,7 +120,7 @@ async fn converse<D: Dialogue>(
             (dialogue, buffer, turn) = desk.cpu.run(length, job).await;
             desk.count(&turn.written);
             let still_here = dialogue.still_here();
-            let is_stored = answer(&mut connection, &still_here, turn, room, &funnel).await;
+            let is_stored = answer(&mut connection, &still_here, turn, room, &desk.funnel).await;
             if !is_stored {
                 return connection.close().await;
             }

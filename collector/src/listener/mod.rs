@@ -13,6 +13,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use tokio_rustls::TlsAcceptor;
+
 use crate::cpu::CpuPermits;
 use tcp::Listener;
 use udp::UdpSockets;
@@ -22,6 +24,7 @@ pub mod conversation;
 pub mod funnel;
 pub mod reception;
 pub mod seats;
+pub mod service;
 pub mod tcp;
 pub mod tls;
 pub mod udp;
@@ -46,9 +49,10 @@ pub struct Listening {
 }
 
 /// Opened addresses by the names they have in `listen:`, until the sources take them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Sockets {
-    tcp: Vec<(&'static str, Listener)>,
+    /// With what is needed where all connections are TLS.
+    tcp: Vec<(&'static str, Listener, Option<TlsAcceptor>)>,
     udp: Vec<(&'static str, UdpSockets)>,
 }
 
@@ -67,7 +71,7 @@ impl Sockets {
             Transport::Tcp => {
                 let listener = Listener::bind(address)?;
                 let address = listener.address();
-                self.tcp.push((name, listener));
+                self.tcp.push((name, listener, None));
                 Ok(address)
             }
             Transport::Udp => {
@@ -85,7 +89,7 @@ impl Sockets {
         Sockets {
             tcp: self
                 .tcp
-                .extract_if(.., |(name, _)| is_taken(name))
+                .extract_if(.., |(name, ..)| is_taken(name))
                 .collect(),
             udp: self
                 .udp
@@ -94,15 +98,37 @@ impl Sockets {
         }
     }
 
-    /// Takes the streams with this name.
-    pub fn take_tcp(&mut self, name: &str) -> Vec<Listener> {
-        let taken = self.tcp.extract_if(.., |(own, _)| *own == name);
-        taken.map(|(_, listener)| listener).collect()
+    /// Makes all connections to the addresses with this name TLS, when there are settings for it.
+    ///
+    /// # Errors
+    /// A file of the settings cannot be used.
+    pub fn secure(&mut self, name: &str, tls: Option<&tls::Settings>) -> Result<(), String> {
+        let acceptor = tls.map(tls::Settings::acceptor).transpose()?;
+        for (_, _, own) in self.tcp.iter_mut().filter(|(own, ..)| *own == name) {
+            own.clone_from(&acceptor);
+        }
+        Ok(())
     }
+}
 
-    /// Takes the datagrams with this name.
-    pub fn take_udp(&mut self, name: &str) -> Vec<UdpSockets> {
-        let taken = self.udp.extract_if(.., |(own, _)| *own == name);
-        taken.map(|(_, sockets)| sockets).collect()
+/// Checks the setting `listen` of a source that may listen under the names in `known`.
+///
+/// # Errors
+/// The setting and what is wrong with it.
+pub fn check_names(
+    listen: &[String],
+    source_type: &str,
+    known: &[&str],
+) -> Result<(), (&'static str, String)> {
+    let names = known.join(", ");
+    if listen.is_empty() {
+        return Err(("listen", format!("is empty; write for instance [{names}]")));
+    }
+    match listen.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => {
+            let problem = format!("{unknown:?} is no listener for {source_type}; known: {names}");
+            Err(("listen", problem))
+        }
     }
 }

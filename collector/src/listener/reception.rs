@@ -2,35 +2,25 @@
 //! the funnel, and their books.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use event::{Event, SourceLedger, Timestamp};
-use tokio::task::JoinSet;
+use event::{Event, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Heard};
-use super::funnel::{Funnel, Room};
-use super::seats::Seats;
-use super::tcp::{self, Listener};
+use super::funnel::Room;
+use super::service::{Desk, Service, hold};
 use super::udp::{Datagrams, UdpDrops, UdpSockets};
-use crate::body::{InFlight, Reservation};
-use crate::cpu::CpuPermits;
-use crate::source::SourceParts;
 
 /// A message must be whole within this time. Who sends a byte a second has no business here.
 const MESSAGE_TIME: Duration = Duration::from_secs(60);
 
 /// Events between the sockets and the journal: some batches, not more, because a crash loses what is in it.
-pub const FUNNEL_BYTES: usize = 16 << 20;
+const FUNNEL_BYTES: usize = 16 << 20;
 
 /// Halves of messages that wait for the rest, over all connections.
 const HALVES_BYTES: u64 = 64 << 20;
-
-/// A half message up to this size is part of what a connection costs.
-const HALF_BYTES_FREE: usize = 4096;
 
 /// Datagrams worked on at once.
 const PART_BYTES: usize = 128 << 10;
@@ -88,109 +78,29 @@ impl Written {
     }
 }
 
-/// What is received from, and for whom.
-pub struct Reception {
-    /// The source.
-    pub parts: SourceParts,
-    /// Where senders connect, with what is needed for TLS.
-    pub streams: Vec<(Listener, Option<TlsAcceptor>)>,
-    /// Where senders send datagrams.
-    pub datagrams: Vec<UdpSockets>,
-    /// For connections.
-    pub seats: Seats,
-    /// For work on many messages at once.
-    pub cpu: CpuPermits,
+/// Takes messages until `shutdown`; then what was read, and what the kernel holds, is still stored: about three seconds
+/// at most. `decoder` makes one.
+pub async fn receive<D: Decoder>(
+    service: Service,
+    decoder: impl Fn() -> D + Clone + Send + 'static,
+    shutdown: CancellationToken,
+) {
+    let mut serving = service.begin(FUNNEL_BYTES, HALVES_BYTES, shutdown);
+    let of_stream = decoder.clone();
+    serving.streams(move |connection, desk| read_stream(connection, of_stream(), desk));
+    serving.datagrams(|sockets, desk, stop| read_datagrams(sockets, decoder(), desk, stop));
+    serving.finish().await;
 }
 
-impl Reception {
-    /// Takes messages until `shutdown`; then what was read, and what the kernel holds, is still stored: about three
-    /// seconds at most. `decoder` makes one.
-    pub async fn run<D: Decoder>(
-        self,
-        decoder: impl Fn() -> D + Clone + Send + Sync + 'static,
-        shutdown: CancellationToken,
-    ) {
-        let parts = self.parts;
-        let (funnel, funnel_end) = Funnel::new(
-            Arc::clone(&parts.name),
-            parts.append,
-            Arc::clone(&parts.ledger),
-            parts.now,
-            FUNNEL_BYTES,
-        );
-        let desk = Arc::new(Desk {
-            ledger: parts.ledger,
-            halves: InFlight::new(HALVES_BYTES),
-            cpu: self.cpu,
-            now: parts.now,
-        });
-        let mut tasks = JoinSet::new();
-        for (listener, tls) in self.streams {
-            let terms = tcp::Terms {
-                seats: self.seats.clone(),
-                tls,
-                stop: shutdown.clone(),
-            };
-            let (desk, funnel, decoder) = (Arc::clone(&desk), funnel.clone(), decoder.clone());
-            let talk = move |connection| {
-                read_stream(connection, decoder(), Arc::clone(&desk), funnel.clone())
-            };
-            tasks.spawn(listener.serve(terms, talk));
-        }
-        for sockets in self.datagrams {
-            let (desk, stop) = (Arc::clone(&desk), shutdown.clone());
-            tasks.spawn(read_datagrams(
-                sockets,
-                decoder(),
-                desk,
-                funnel.clone(),
-                stop,
-            ));
-        }
-        // The funnel ends with the last of those that pour into it.
-        drop(funnel);
-        let joining = async {
-            while let Some(ended) = tasks.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(source = %parts.name, %error, "a listener ended by a mistake of ours");
-                }
-            }
-        };
-        tokio::join!(funnel_end.run(shutdown.clone()), joining);
-    }
-}
-
-/// What all senders of a source share.
-struct Desk {
-    ledger: Arc<SourceLedger>,
-    halves: InFlight,
-    cpu: CpuPermits,
-    now: fn() -> Timestamp,
-}
-
-impl Desk {
-    /// Counts what was decoded and hands it over; `room` becomes as large as it is.
-    async fn pour(&self, written: Written, mut room: Room, funnel: &Funnel) {
-        self.ledger
-            .received(written.received, written.received_bytes);
-        for reason in &written.dropped {
-            self.ledger.dropped(reason, 1);
-        }
-        for reason in &written.rejected {
-            self.ledger.rejected(reason, 1);
-        }
-        room.shrink_to(written.byte_size());
-        funnel.pour(written.events, room).await;
-    }
+/// Counts what was decoded and hands it over; `room` becomes as large as it is.
+async fn pour(desk: &Desk, written: Written, mut room: Room) {
+    desk.count(&written);
+    room.shrink_to(written.byte_size());
+    desk.funnel.pour(written.events, room).await;
 }
 
 /// One connection, to its end.
-async fn read_stream<D: Decoder>(
-    mut connection: Connection,
-    mut decoder: D,
-    desk: Arc<Desk>,
-    funnel: Funnel,
-) {
+async fn read_stream<D: Decoder>(mut connection: Connection, mut decoder: D, desk: Desk) {
     connection.one_way();
     let peer = connection.peer();
     let mut buffer = Vec::new();
@@ -198,7 +108,7 @@ async fn read_stream<D: Decoder>(
     let mut half_since: Option<Instant> = None;
     loop {
         let until = half_since.map(|since| since + MESSAGE_TIME);
-        let Heard::Piece(room) = connection.read(&mut buffer, &funnel, until).await else {
+        let Heard::Piece(room) = connection.read(&mut buffer, &desk.funnel, until).await else {
             break;
         };
         decoder.arrived((desk.now)());
@@ -220,7 +130,7 @@ async fn read_stream<D: Decoder>(
             false if is_new_half => Some(Instant::now()),
             false => half_since,
         };
-        desk.pour(written, room, &funnel).await;
+        pour(&desk, written, room).await;
         if !hold(&mut held, buffer.len()) {
             tracing::debug!(%peer, "no memory for its half message, closed");
             break;
@@ -231,29 +141,17 @@ async fn read_stream<D: Decoder>(
     decoder.stream_end(&buffer);
     let written = decoder.take();
     if written.received > 0 {
-        let room = funnel.room(written.byte_size()).await;
-        desk.pour(written, room, &funnel).await;
+        let room = desk.funnel.room(written.byte_size()).await;
+        pour(&desk, written, room).await;
     }
     connection.close().await;
-}
-
-/// Makes `held` as large as the half message of a connection; `false` when there is no memory for it.
-pub fn hold(held: &mut Reservation, half_bytes: usize) -> bool {
-    let wanted = half_bytes.saturating_sub(HALF_BYTES_FREE);
-    let has = usize::try_from(held.bytes()).unwrap_or(usize::MAX);
-    if wanted <= has {
-        held.shrink(has - wanted);
-        return true;
-    }
-    held.grow(wanted - has)
 }
 
 /// The datagrams of one address, to the end.
 async fn read_datagrams<D: Decoder>(
     sockets: UdpSockets,
     mut decoder: D,
-    desk: Arc<Desk>,
-    funnel: Funnel,
+    desk: Desk,
     stop: CancellationToken,
 ) {
     let reader = match sockets.read() {
@@ -274,7 +172,7 @@ async fn read_datagrams<D: Decoder>(
             };
             // Nothing, too, tells a decoder that time has passed.
             let datagrams = taken.unwrap_or_default();
-            decoder = decode_datagrams(datagrams, decoder, &desk, &funnel).await;
+            decoder = decode_datagrams(datagrams, decoder, &desk).await;
         }
     };
     let decoder = tokio::select! {
@@ -282,21 +180,16 @@ async fn read_datagrams<D: Decoder>(
         () = counting => return,
     };
     let last = reader.stop().await;
-    let mut decoder = decode_datagrams(last, decoder, &desk, &funnel).await;
+    let mut decoder = decode_datagrams(last, decoder, &desk).await;
     decoder.datagrams_end();
-    let room = funnel.room(1).await;
-    desk.pour(decoder.take(), room, &funnel).await;
+    let room = desk.funnel.room(1).await;
+    pour(&desk, decoder.take(), room).await;
     note_drops(&drops, &desk).await;
 }
 
-async fn decode_datagrams<D: Decoder>(
-    datagrams: Datagrams,
-    mut decoder: D,
-    desk: &Desk,
-    funnel: &Funnel,
-) -> D {
+async fn decode_datagrams<D: Decoder>(datagrams: Datagrams, mut decoder: D, desk: &Desk) -> D {
     for part in datagrams.parts(PART_BYTES) {
-        let room = funnel.room(part.byte_size() * GROWTH).await;
+        let room = desk.funnel.room(part.byte_size() * GROWTH).await;
         decoder.arrived((desk.now)());
         let input_bytes = match decoder.has_pipeline() && !part.is_empty() {
             true => usize::MAX,
@@ -311,7 +204,7 @@ async fn decode_datagrams<D: Decoder>(
         };
         let written;
         (decoder, written) = desk.cpu.run(input_bytes, job).await;
-        desk.pour(written, room, funnel).await;
+        pour(&desk, written, room).await;
     }
     decoder
 }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use event::{Ack, Append, AppendError, Batch, Ledger, Operation, Outcome, Position, Timestamp};
 
-use super::PushContext;
+use super::{PushContext, SourceParts};
 use crate::body::{BodyReader, Settings};
 use crate::cpu::CpuPermits;
+use crate::listener::{Listening, Sockets};
 
 #[derive(Default)]
 pub struct FakeJournal {
@@ -29,6 +30,19 @@ impl FakeJournal {
             ledger: Arc::new(Ledger::new()),
             bodies: BodyReader::new(bodies, cpu.clone()),
             cpu,
+            now: fixed_now,
+        }
+    }
+
+    /// What a source of this name is joined to.
+    pub fn parts(self: &Arc<FakeJournal>, name: &str, ledger: &Ledger) -> SourceParts {
+        SourceParts {
+            name: Arc::from(name),
+            pipeline: None,
+            append: Arc::clone(self) as Arc<dyn Append>,
+            ledger: ledger.source(name),
+            host_name: Some("here".to_owned()),
+            recovered: Default::default(),
             now: fixed_now,
         }
     }
@@ -89,6 +103,15 @@ impl Append for FakeJournal {
             self.batches.lock().unwrap().push(batch);
             Ok(Ack { outcomes })
         })
+    }
+}
+
+/// What a source that listens needs beside.
+pub fn listening(sockets: Sockets) -> Listening {
+    Listening {
+        sockets,
+        cpu: CpuPermits::new(2),
+        message_bytes_max: 10_000,
     }
 }
 

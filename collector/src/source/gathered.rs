@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event::{Document, Event, IndexName, SourceLedger, Timestamp};
+use event::{Document, Event, IndexName, Outcome, SourceLedger, Timestamp};
 
 use crate::pipeline::Pipeline;
 
@@ -98,6 +98,16 @@ impl Gathered {
         self.received += 1;
         *self.refused.entry(reason).or_default() += 1;
         self.first_problem.get_or_insert(problem);
+    }
+
+    /// Notes what the store refused of the events. The store enters that into the books itself.
+    pub fn note(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            if let Outcome::Rejected { reason, message } = outcome {
+                *self.refused.entry(reason).or_default() += 1;
+                self.first_problem.get_or_insert(message);
+            }
+        }
     }
 
     /// Takes over what another one has of the same request.

@@ -16,17 +16,22 @@ pub mod journald;
 pub mod loki_push;
 pub mod otlp;
 mod protobuf;
+mod refusal;
 pub mod splunk_hec;
 pub mod syslog;
 
 use std::sync::Arc;
 
-use event::{Ack, Append, AppendError, Batch, Event, Ledger, SourceLedger, Timestamp};
+use ::http::HeaderMap;
+use axum::body::Body as AxumBody;
+use event::{Ack, Append, AppendError, Batch, Event, IndexName, Ledger, SourceLedger, Timestamp};
 
-use crate::body::{BodyReader, Reservation};
+use crate::body::{Body, BodyError, BodyReader, Reservation};
 use crate::cpu::CpuPermits;
 use crate::pipeline::Pipeline;
 use checkpoint::Entries;
+use gathered::Gathered;
+use refusal::Refusal;
 
 /// What the sources that senders push to need from the rest of the appliance.
 #[derive(Clone)]
@@ -61,21 +66,76 @@ pub struct SourceParts {
     pub now: fn() -> Timestamp,
 }
 
-/// A push source's way to the journal and to its own page of the books.
+impl SourceParts {
+    /// The pipeline, unless it has no steps.
+    fn steps(&self) -> Option<Arc<Pipeline>> {
+        let pipeline = self.pipeline.clone();
+        pipeline.filter(|pipeline| !pipeline.is_empty())
+    }
+}
+
+/// The setting `index` of a source; `logs` without it.
+fn index_name(setting: Option<&String>) -> Result<IndexName, String> {
+    match setting {
+        None => Ok(IndexName::default_index()),
+        Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
+    }
+}
+
+/// A push source's way from a request to the journal and to its own page of the books.
 #[derive(Clone)]
 struct Intake {
     source: Arc<str>,
     ledger: Arc<SourceLedger>,
     append: Arc<dyn Append>,
+    bodies: BodyReader,
+    cpu: CpuPermits,
+    now: fn() -> Timestamp,
 }
 
 impl Intake {
-    fn new(source: &Arc<str>, context: &PushContext) -> Intake {
+    fn new(source: &Arc<str>, context: PushContext) -> Intake {
         Intake {
             source: Arc::clone(source),
             ledger: context.ledger.source(source),
-            append: Arc::clone(&context.append),
+            append: context.append,
+            bodies: context.bodies,
+            cpu: context.cpu,
+            now: context.now,
         }
+    }
+
+    /// The body of a request, or the request is counted as refused.
+    async fn read_body(&self, headers: &HeaderMap, body: AxumBody) -> Result<Body, BodyError> {
+        self.counted(self.bodies.read(headers, body).await)
+    }
+
+    /// The same for a body that was read in another way.
+    fn counted(&self, read: Result<Body, BodyError>) -> Result<Body, BodyError> {
+        if let Err(error) = &read {
+            self.count_unread_request(error.reason(), 0);
+        }
+        read
+    }
+
+    /// Counts what a request of `body_bytes` holds and makes its events durable; those that the store refuses are
+    /// among the refused ones then. `reservation` is the body's.
+    async fn keep(
+        &self,
+        gathered: &mut Gathered,
+        body_bytes: usize,
+        mut reservation: Reservation,
+    ) -> Result<(), Refusal> {
+        if !reservation.grow(gathered.memory_bytes()) {
+            self.count_unread_request("busy", body_bytes as u64);
+            return Err(self.bodies.busy().into());
+        }
+        gathered.count(&self.ledger, body_bytes);
+        let received = gathered.terms().received;
+        let events = std::mem::take(&mut gathered.events);
+        let ack = self.store(received, events, reservation).await?;
+        gathered.note(ack.outcomes);
+        Ok(())
     }
 
     /// Makes the events durable; counts them as rejected when that fails, because the sender is told no.

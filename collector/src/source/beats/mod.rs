@@ -17,16 +17,16 @@ use std::sync::Arc;
 use event::{Document, Event, IndexName, Timestamp};
 use flate2::bufread::ZlibDecoder;
 use serde::{Deserialize, Serialize};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::cpu::CpuPermits;
-use crate::listener::conversation::{Conversations, Dialogue, Turn};
+use crate::listener::connection::Connection;
+use crate::listener::conversation::{Dialogue, Turn, converse};
 use crate::listener::reception::Written;
 use crate::listener::seats::{SeatLimits, Seats};
-use crate::listener::{Listening, Sockets, tls};
+use crate::listener::service::Service;
+use crate::listener::{Listening, check_names, tls};
 use crate::pipeline::Pipeline;
-use crate::source::SourceParts;
+use crate::source::{SourceParts, index_name};
 
 #[cfg(test)]
 mod tests;
@@ -78,12 +78,8 @@ pub struct Stamp {
 
 /// Listens for one entry under `sources:`.
 pub struct BeatsSource {
-    sockets: Sockets,
-    acceptor: Option<TlsAcceptor>,
-    seats: Seats,
+    service: Service,
     stamp: Arc<Stamp>,
-    parts: SourceParts,
-    cpu: CpuPermits,
 }
 
 impl Settings {
@@ -92,24 +88,10 @@ impl Settings {
     /// # Errors
     /// The setting and what is wrong with it.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let known = |name: &String| LISTENERS.contains(&name.as_str());
-        if let Some(unknown) = self.listen.iter().find(|name| !known(name)) {
-            let problem = format!("{unknown:?} is no listener for this; known is beats");
-            return Err(("listen", problem));
-        }
-        if self.listen.is_empty() {
-            return Err(("listen", "is empty; write for instance [beats]".to_owned()));
-        }
-        self.index_name()
+        check_names(&self.listen, "beats", &LISTENERS)?;
+        index_name(self.index.as_ref())
             .map(|_| ())
             .map_err(|problem| ("index", problem))
-    }
-
-    fn index_name(&self) -> Result<IndexName, String> {
-        match &self.index {
-            None => Ok(IndexName::default_index()),
-            Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
-        }
     }
 }
 
@@ -121,55 +103,35 @@ impl BeatsSource {
     pub fn new(
         settings: &Settings,
         parts: SourceParts,
-        listening: Listening,
+        mut listening: Listening,
     ) -> Result<BeatsSource, String> {
         settings
             .check()
             .map_err(|(setting, problem)| format!("{setting}: {problem}"))?;
-        let pipeline = parts.pipeline.clone();
         let stamp = Stamp {
-            index: settings.index_name()?,
-            pipeline: pipeline.filter(|pipeline| !pipeline.is_empty()),
+            index: index_name(settings.index.as_ref())?,
+            pipeline: parts.steps(),
             event_bytes_max: listening.message_bytes_max,
         };
+        listening.sockets.secure(BEATS, settings.tls.as_ref())?;
         Ok(BeatsSource {
-            sockets: listening.sockets,
-            acceptor: settings
-                .tls
-                .as_ref()
-                .map(tls::Settings::acceptor)
-                .transpose()?,
-            seats: Seats::new(SeatLimits::default()),
+            service: Service::new(parts, listening, SeatLimits::default()),
             stamp: Arc::new(stamp),
-            parts,
-            cpu: listening.cpu,
         })
     }
 
     /// Its connections, for the metrics.
     pub fn seats(&self) -> Seats {
-        self.seats.clone()
+        self.service.seats()
     }
 
     /// Takes windows until `shutdown`; what is being made durable by then is still acknowledged.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let acceptor = self.acceptor;
-        let streams = self.sockets.take_tcp(BEATS).into_iter();
-        let conversations = Conversations {
-            parts: self.parts,
-            streams: streams
-                .map(|listener| (listener, acceptor.clone()))
-                .collect(),
-            seats: self.seats,
-            cpu: self.cpu,
-        };
+    pub async fn run(self, shutdown: CancellationToken) {
         let stamp = self.stamp;
-        conversations
-            .run(
-                move |connection| BeatsDialogue::new(Arc::clone(&stamp), connection.peer()),
-                shutdown,
-            )
-            .await;
+        let dialogue = move |connection: &Connection| {
+            BeatsDialogue::new(Arc::clone(&stamp), connection.peer())
+        };
+        converse(self.service, dialogue, shutdown).await;
     }
 }
 

@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use event::{Append, Ledger};
+use event::Ledger;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use proptest::prelude::*;
 
 use super::*;
-use crate::listener::Transport;
-use crate::source::fake::{FakeJournal, fixed_now};
+use crate::listener::{Sockets, Transport};
+use crate::source::fake::{FakeJournal, fixed_now, listening};
 
 fn window(count: u32) -> Vec<u8> {
     [b"2W".as_slice(), &count.to_be_bytes()].concat()
@@ -151,22 +151,9 @@ async fn an_answer_follows_when_the_window_is_durable() {
     let address = sockets.open(BEATS, Transport::Tcp, loopback).unwrap();
     let journal = Arc::new(FakeJournal::default());
     let ledger = Ledger::new();
-    let parts = SourceParts {
-        name: Arc::from("beats"),
-        pipeline: None,
-        append: Arc::clone(&journal) as Arc<dyn Append>,
-        ledger: ledger.source("beats"),
-        host_name: None,
-        recovered: Default::default(),
-        now: fixed_now,
-    };
-    let listening = Listening {
-        sockets,
-        cpu: CpuPermits::new(2),
-        message_bytes_max: 10_000,
-    };
+    let parts = journal.parts("beats", &ledger);
     let settings: Settings = serde_json::from_str("{}").unwrap();
-    let source = BeatsSource::new(&settings, parts, listening).unwrap();
+    let source = BeatsSource::new(&settings, parts, listening(sockets)).unwrap();
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(source.run(shutdown.clone()));
     let mut stream = TcpStream::connect(address).unwrap();

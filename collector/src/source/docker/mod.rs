@@ -11,18 +11,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use event::{IndexName, Timestamp};
+use event::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::source::SourceParts;
 use crate::source::checkpoint;
 use crate::source::delivery::{CountedBatch, Delivery};
 use crate::source::file::StartAt;
 use crate::source::file::tailer::POLL_EVERY;
+use crate::source::{SourceParts, index_name};
 use crate::transform::multiline::{self, Multiline};
 
 mod batch;
@@ -135,20 +135,13 @@ impl Settings {
             .as_ref()
             .map(Multiline::compile)
             .transpose()?;
-        self.index_name()?;
+        index_name(self.index.as_ref())?;
         Selection::compile(&self.include, &self.exclude, None).map(|_| ())
     }
 
     /// Whether this process may talk to the engine, for the start-up lines. Blocks for a local connect.
     pub fn is_reachable(&self) -> bool {
         std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
-    }
-
-    fn index_name(&self) -> Result<IndexName, String> {
-        match &self.index {
-            None => Ok(IndexName::default_index()),
-            Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
-        }
     }
 }
 
@@ -173,14 +166,13 @@ impl DockerSource {
         parts: SourceParts,
     ) -> Result<DockerSource, String> {
         settings.check()?;
-        let pipeline = parts.pipeline.clone();
         let host_name = parts.host_name.as_deref();
         Ok(DockerSource {
             settings: settings.clone(),
             stamp: Arc::new(Stamp {
                 source: Arc::clone(&parts.name),
-                index: settings.index_name()?,
-                pipeline: pipeline.filter(|pipeline| !pipeline.is_empty()),
+                index: index_name(settings.index.as_ref())?,
+                pipeline: parts.steps(),
                 counts: Arc::default(),
             }),
             selection: Arc::new(Selection::compile(

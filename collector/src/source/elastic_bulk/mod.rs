@@ -54,7 +54,6 @@ impl Default for Settings {
 
 struct ElasticBulk {
     settings: Settings,
-    context: PushContext,
     intake: Intake,
     refresh: Arc<dyn Refresh>,
 }
@@ -63,9 +62,8 @@ struct ElasticBulk {
 /// one must call them the same.
 pub fn routes(settings: Settings, context: PushContext, refresh: Arc<dyn Refresh>) -> Router {
     let source = Arc::new(ElasticBulk {
-        intake: Intake::new(&settings.source_name, &context),
+        intake: Intake::new(&settings.source_name, context),
         settings,
-        context,
         refresh,
     });
     let mut router = Router::new();
@@ -166,15 +164,15 @@ impl ElasticBulk {
         let began = Instant::now();
         let parameters = Parameters::of(query.as_deref());
         let names = names_of(names)?;
-        let received = (self.context.now)();
+        let received = (self.intake.now)();
         let Body {
             bytes,
             mut reservation,
-        } = self.read_body(headers, body).await?;
+        } = self.intake.read_body(headers, body).await?;
         let body_bytes = bytes.len();
         let terms = self.terms(names.target, received);
         let read = self
-            .context
+            .intake
             .cpu
             .run(body_bytes, move || request::read_bulk(&bytes, terms))
             .await;
@@ -186,14 +184,14 @@ impl ElasticBulk {
         })?;
         if !reservation.grow(request.memory_bytes()) {
             self.intake.count_unread_request("busy", body_bytes as u64);
-            return Err(self.context.bodies.busy().into());
+            return Err(self.intake.bodies.busy().into());
         }
         let (items, outcomes) = self
             .store(request, received, body_bytes, reservation)
             .await?;
         self.refresh_when_asked(&parameters).await;
         let response = self
-            .context
+            .intake
             .cpu
             .run(body_bytes, move || {
                 reply::bulk_response(began.elapsed().as_millis(), &items, &outcomes)
@@ -216,8 +214,8 @@ impl ElasticBulk {
             Verb::Index if parameters.is_create => Verb::Create,
             verb => verb,
         };
-        let received = (self.context.now)();
-        let Body { bytes, reservation } = self.read_body(headers, body).await?;
+        let received = (self.intake.now)();
+        let Body { bytes, reservation } = self.intake.read_body(headers, body).await?;
         let document = match verb {
             Verb::Delete => Bytes::new(),
             _ => bytes.slice_ref(bytes.trim_ascii()),
@@ -226,7 +224,7 @@ impl ElasticBulk {
         let body_bytes = bytes.len();
         let is_conditional = parameters.is_conditional;
         let request = self
-            .context
+            .intake
             .cpu
             .run(body_bytes, move || {
                 request::read_single(verb, names.id, is_conditional, document, terms)
@@ -240,14 +238,6 @@ impl ElasticBulk {
             Some(item) => Ok(reply::single_response(item, &outcomes)),
             None => Err(ErrorReply::bad_request("index is missing".to_owned())),
         }
-    }
-
-    async fn read_body(&self, headers: &HeaderMap, body: AxumBody) -> Result<Body, ErrorReply> {
-        let read = self.context.bodies.read(headers, body).await;
-        read.map_err(|error| {
-            self.intake.count_unread_request(error.reason(), 0);
-            ErrorReply::from(error)
-        })
     }
 
     /// Counts the request in the books and makes what is good of it durable.

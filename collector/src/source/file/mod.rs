@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{IndexName, Timestamp};
+use event::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::source::SourceParts;
 use crate::source::delivery::{CountedBatch, Delivery};
+use crate::source::{SourceParts, index_name};
 use crate::transform::multiline::{self, Multiline};
 
 pub mod batch;
@@ -119,14 +119,7 @@ impl Settings {
     /// What is wrong, as a sentence that names the value.
     pub fn check(&self) -> Result<(), String> {
         self.rules()?;
-        self.index_name().map(|_| ())
-    }
-
-    fn index_name(&self) -> Result<IndexName, String> {
-        match &self.index {
-            None => Ok(IndexName::default_index()),
-            Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
-        }
+        index_name(self.index.as_ref()).map(|_| ())
     }
 
     pub(in crate::source) fn rules(&self) -> Result<Rules, String> {
@@ -166,12 +159,9 @@ impl FileSource {
         let counts = Arc::new(FileCounts::default());
         let stamp = Stamp {
             source: Arc::clone(&parts.name),
-            index: settings.index_name()?,
+            index: index_name(settings.index.as_ref())?,
             host_name: parts.host_name.clone(),
-            pipeline: parts
-                .pipeline
-                .clone()
-                .filter(|pipeline| !pipeline.is_empty()),
+            pipeline: parts.steps(),
             counts: Arc::clone(&counts),
         };
         Ok(FileSource {

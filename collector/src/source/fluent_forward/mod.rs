@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use event::{IndexName, Timestamp};
+use event::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::cpu::CpuPermits;
-use crate::listener::conversation::{Conversations, Dialogue, Turn};
+use crate::listener::connection::Connection;
+use crate::listener::conversation::{Dialogue, Turn, converse};
 use crate::listener::seats::{SeatLimits, Seats};
-use crate::listener::{Listening, Sockets, tls};
+use crate::listener::service::Service;
+use crate::listener::{Listening, check_names, tls};
 use crate::secret::Secret;
-use crate::source::SourceParts;
+use crate::source::{SourceParts, index_name};
 
 pub mod handshake;
 pub mod message;
@@ -63,13 +63,9 @@ pub struct Settings {
 
 /// Listens for one entry under `sources:`.
 pub struct FluentForwardSource {
-    sockets: Sockets,
-    acceptor: Option<TlsAcceptor>,
-    seats: Seats,
+    service: Service,
     stamp: Arc<Stamp>,
     keys: Option<Arc<Keys>>,
-    parts: SourceParts,
-    cpu: CpuPermits,
 }
 
 impl Settings {
@@ -78,31 +74,14 @@ impl Settings {
     /// # Errors
     /// The setting and what is wrong with it.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let known = |name: &String| LISTENERS.contains(&name.as_str());
-        if let Some(unknown) = self.listen.iter().find(|name| !known(name)) {
-            let problem = format!("{unknown:?} is no listener for this; known is fluent_forward");
-            return Err(("listen", problem));
-        }
-        if self.listen.is_empty() {
-            return Err((
-                "listen",
-                "is empty; write for instance [fluent_forward]".to_owned(),
-            ));
-        }
+        check_names(&self.listen, "fluent_forward", &LISTENERS)?;
         if self.shared_key.is_none() && !self.users.is_empty() {
             let problem = "needs a shared_key: the protocol asks for passwords only after it";
             return Err(("users", problem.to_owned()));
         }
-        self.index_name()
+        index_name(self.index.as_ref())
             .map(|_| ())
             .map_err(|problem| ("index", problem))
-    }
-
-    fn index_name(&self) -> Result<IndexName, String> {
-        match &self.index {
-            None => Ok(IndexName::default_index()),
-            Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
-        }
     }
 }
 
@@ -114,15 +93,14 @@ impl FluentForwardSource {
     pub fn new(
         settings: &Settings,
         parts: SourceParts,
-        listening: Listening,
+        mut listening: Listening,
     ) -> Result<FluentForwardSource, String> {
         settings
             .check()
             .map_err(|(setting, problem)| format!("{setting}: {problem}"))?;
-        let pipeline = parts.pipeline.clone();
         let stamp = Stamp {
-            index: settings.index_name()?,
-            pipeline: pipeline.filter(|pipeline| !pipeline.is_empty()),
+            index: index_name(settings.index.as_ref())?,
+            pipeline: parts.steps(),
             event_bytes_max: listening.message_bytes_max,
         };
         let keys = settings.shared_key.clone().map(|shared_key| Keys {
@@ -133,47 +111,27 @@ impl FluentForwardSource {
                 .clone()
                 .unwrap_or_else(|| "daybook".to_owned()),
         });
+        let tls = settings.tls.as_ref();
+        listening.sockets.secure(FLUENT_FORWARD, tls)?;
         Ok(FluentForwardSource {
-            sockets: listening.sockets,
-            acceptor: settings
-                .tls
-                .as_ref()
-                .map(tls::Settings::acceptor)
-                .transpose()?,
-            seats: Seats::new(SeatLimits::default()),
+            service: Service::new(parts, listening, SeatLimits::default()),
             stamp: Arc::new(stamp),
             keys: keys.map(Arc::new),
-            parts,
-            cpu: listening.cpu,
         })
     }
 
     /// Its connections, for the metrics.
     pub fn seats(&self) -> Seats {
-        self.seats.clone()
+        self.service.seats()
     }
 
     /// Takes messages until `shutdown`; what is being made durable by then is still acknowledged.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let acceptor = self.acceptor;
-        let streams = self.sockets.take_tcp(FLUENT_FORWARD).into_iter();
-        let conversations = Conversations {
-            parts: self.parts,
-            streams: streams
-                .map(|listener| (listener, acceptor.clone()))
-                .collect(),
-            seats: self.seats,
-            cpu: self.cpu,
-        };
+    pub async fn run(self, shutdown: CancellationToken) {
         let (stamp, keys) = (self.stamp, self.keys);
-        conversations
-            .run(
-                move |connection| {
-                    ForwardDialogue::new(Arc::clone(&stamp), keys.clone(), connection.peer())
-                },
-                shutdown,
-            )
-            .await;
+        let dialogue = move |connection: &Connection| {
+            ForwardDialogue::new(Arc::clone(&stamp), keys.clone(), connection.peer())
+        };
+        converse(self.service, dialogue, shutdown).await;
     }
 }
 

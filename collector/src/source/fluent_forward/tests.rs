@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use event::{Append, AppendError, Ledger, RetryAfter};
+use event::{AppendError, Ledger, RetryAfter};
 
 use super::*;
-use crate::listener::Transport;
-use crate::source::fake::{FakeJournal, fixed_now};
+use crate::listener::{Sockets, Transport};
+use crate::source::fake::{FakeJournal, listening};
 
 struct Running {
     journal: Arc<FakeJournal>,
@@ -27,21 +27,8 @@ fn start(settings: &str) -> Running {
         .unwrap();
     let journal = Arc::new(FakeJournal::default());
     let ledger = Ledger::new();
-    let parts = SourceParts {
-        name: Arc::from("fluent"),
-        pipeline: None,
-        append: Arc::clone(&journal) as Arc<dyn Append>,
-        ledger: ledger.source("fluent"),
-        host_name: Some("us".to_owned()),
-        recovered: Default::default(),
-        now: fixed_now,
-    };
-    let listening = Listening {
-        sockets,
-        cpu: CpuPermits::new(2),
-        message_bytes_max: 10_000,
-    };
-    let source = FluentForwardSource::new(&settings, parts, listening).unwrap();
+    let parts = journal.parts("fluent", &ledger);
+    let source = FluentForwardSource::new(&settings, parts, listening(sockets)).unwrap();
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(source.run(shutdown.clone()));
     Running {

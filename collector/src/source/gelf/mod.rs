@@ -8,17 +8,17 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use event::{IndexName, Timestamp};
+use event::Timestamp;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::cpu::CpuPermits;
-use crate::listener::reception::{Decoder, Reception, Written};
+use crate::listener::reception::{Decoder, Written, receive};
 use crate::listener::seats::{SeatLimits, Seats};
-use crate::listener::{Listening, Sockets};
-use crate::source::SourceParts;
+use crate::listener::service::Service;
+use crate::listener::{Listening, check_names};
+use crate::source::{SourceParts, index_name};
 
 pub mod chunks;
 pub mod document;
@@ -50,11 +50,8 @@ pub struct Settings {
 
 /// Listens for one entry under `sources:`.
 pub struct GelfSource {
-    sockets: Sockets,
-    seats: Seats,
+    service: Service,
     stamp: Arc<Stamp>,
-    parts: SourceParts,
-    cpu: CpuPermits,
     message_bytes_max: usize,
 }
 
@@ -64,28 +61,10 @@ impl Settings {
     /// # Errors
     /// The setting and what is wrong with it.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let known = |name: &String| LISTENERS.contains(&name.as_str());
-        if let Some(unknown) = self.listen.iter().find(|name| !known(name)) {
-            let problem = format!(
-                "{unknown:?} is no listener for gelf; known are {}",
-                LISTENERS.join(", ")
-            );
-            return Err(("listen", problem));
-        }
-        if self.listen.is_empty() {
-            let problem = "is empty; write for instance [gelf_udp, gelf_tcp]";
-            return Err(("listen", problem.to_owned()));
-        }
-        self.index_name()
+        check_names(&self.listen, "gelf", &LISTENERS)?;
+        index_name(self.index.as_ref())
             .map(|_| ())
             .map_err(|problem| ("index", problem))
-    }
-
-    fn index_name(&self) -> Result<IndexName, String> {
-        match &self.index {
-            None => Ok(IndexName::default_index()),
-            Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
-        }
     }
 }
 
@@ -102,39 +81,27 @@ impl GelfSource {
         settings
             .check()
             .map_err(|(setting, problem)| format!("{setting}: {problem}"))?;
-        let pipeline = parts.pipeline.clone();
         let stamp = Stamp {
-            index: settings.index_name()?,
-            pipeline: pipeline.filter(|pipeline| !pipeline.is_empty()),
+            index: index_name(settings.index.as_ref())?,
+            pipeline: parts.steps(),
         };
         Ok(GelfSource {
-            sockets: listening.sockets,
-            seats: Seats::new(SeatLimits::default()),
             stamp: Arc::new(stamp),
-            parts,
-            cpu: listening.cpu,
             message_bytes_max: listening.message_bytes_max,
+            service: Service::new(parts, listening, SeatLimits::default()),
         })
     }
 
     /// Its connections, for the metrics.
     pub fn seats(&self) -> Seats {
-        self.seats.clone()
+        self.service.seats()
     }
 
     /// Takes messages until `shutdown`; then what was read, and what the kernel holds, is still stored.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let streams = self.sockets.take_tcp(GELF_TCP).into_iter();
-        let reception = Reception {
-            parts: self.parts,
-            streams: streams.map(|listener| (listener, None)).collect(),
-            datagrams: self.sockets.take_udp(GELF_UDP),
-            seats: self.seats,
-            cpu: self.cpu,
-        };
+    pub async fn run(self, shutdown: CancellationToken) {
         let (stamp, bytes_max) = (self.stamp, self.message_bytes_max);
         let decoder = move || GelfDecoder::new(Arc::clone(&stamp), bytes_max);
-        reception.run(decoder, shutdown).await;
+        receive(self.service, decoder, shutdown).await;
     }
 }
 

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
-use event::{Append, Document, Ledger};
+use event::{Document, IndexName, Ledger};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::listener::Transport;
-use crate::source::fake::{FakeJournal, fixed_now};
+use crate::listener::{Sockets, Transport};
+use crate::source::fake::{FakeJournal, fixed_now, listening};
 
 fn decoder() -> GelfDecoder {
     let stamp = Stamp {
@@ -122,22 +122,9 @@ async fn both_transports_bring_messages() {
     let tcp = sockets.open(GELF_TCP, Transport::Tcp, loopback).unwrap();
     let journal = Arc::new(FakeJournal::default());
     let ledger = Ledger::new();
-    let parts = SourceParts {
-        name: Arc::from("gelf"),
-        pipeline: None,
-        append: Arc::clone(&journal) as Arc<dyn Append>,
-        ledger: ledger.source("gelf"),
-        host_name: None,
-        recovered: Default::default(),
-        now: fixed_now,
-    };
-    let listening = Listening {
-        sockets,
-        cpu: CpuPermits::new(2),
-        message_bytes_max: 10_000,
-    };
+    let parts = journal.parts("gelf", &ledger);
     let settings: Settings = serde_json::from_str("{}").unwrap();
-    let source = GelfSource::new(&settings, parts, listening).unwrap();
+    let source = GelfSource::new(&settings, parts, listening(sockets)).unwrap();
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(source.run(shutdown.clone()));
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();

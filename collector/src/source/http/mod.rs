@@ -12,15 +12,16 @@ use axum::body::Body as AxumBody;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use event::{AppendError, IndexName, Outcome};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use event::IndexName;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::gathered::{Gathered, Terms};
+use super::refusal::Refusal;
 use super::{Intake, PushContext};
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::pipeline::Pipeline;
 
 pub use self::read::{Format, read};
@@ -68,16 +69,14 @@ pub struct Settings {
 
 struct Http {
     settings: Settings,
-    context: PushContext,
     intake: Intake,
 }
 
 /// The routes of the source.
 pub fn routes(settings: Settings, context: PushContext) -> Router {
     let source = Arc::new(Http {
-        intake: Intake::new(&settings.source_name, &context),
+        intake: Intake::new(&settings.source_name, context),
         settings,
-        context,
     });
     Router::new()
         .route("/api/daybook/v1/ingest", post(ingest).put(ingest))
@@ -132,18 +131,12 @@ impl Http {
             Some(Ok(index)) => index,
             Some(Err(error)) => {
                 self.intake.count_unread_request("bad_index", 0);
-                return Err(refusal(StatusCode::BAD_REQUEST, &error.to_string()));
+                return Err(problem_of(StatusCode::BAD_REQUEST, &error.to_string()));
             }
         };
-        let received = (self.context.now)();
-        let body = self.context.bodies.read(headers, body).await;
-        let Body {
-            bytes,
-            mut reservation,
-        } = body.map_err(|error| {
-            self.intake.count_unread_request(error.reason(), 0);
-            body_refusal(&error)
-        })?;
+        let received = (self.intake.now)();
+        let body = self.intake.read_body(headers, body).await;
+        let Body { bytes, reservation } = body.map_err(|error| refused(&error.into()))?;
         let body_bytes = bytes.len();
         let format = Format::of(
             headers
@@ -162,33 +155,17 @@ impl Http {
         };
         let time_field =
             time_field(query.as_deref()).unwrap_or_else(|| self.settings.time_field.clone());
-        let mut gathered = self
-            .context
-            .cpu
-            .run(body_bytes, move || read(format, &bytes, &time_field, terms))
-            .await;
-        if !reservation.grow(gathered.memory_bytes()) {
-            self.intake.count_unread_request("busy", body_bytes as u64);
-            return Err(body_refusal(&self.context.bodies.busy()));
-        }
-        gathered.count(&self.intake.ledger, body_bytes);
-        let events = std::mem::take(&mut gathered.events);
-        let stored = self.intake.store(received, events, reservation).await;
-        let ack = stored.map_err(|error| append_refusal(&error))?;
-        Ok(answer(&gathered, &ack.outcomes))
+        let read = move || read(format, &bytes, &time_field, terms);
+        let mut gathered = self.intake.cpu.run(body_bytes, read).await;
+        let kept = self.intake.keep(&mut gathered, body_bytes, reservation);
+        kept.await.map_err(|refusal| refused(&refusal))?;
+        Ok(answer(&gathered))
     }
 }
 
 /// 200 when anything was taken or nothing was wrong, else 400.
-fn answer(gathered: &Gathered, outcomes: &[Outcome]) -> Response {
-    let mut problem = gathered.first_problem.clone();
-    let mut refused = gathered.refused_count();
-    for outcome in outcomes {
-        if let Outcome::Rejected { message, .. } = outcome {
-            refused += 1;
-            problem.get_or_insert_with(|| message.clone());
-        }
-    }
+fn answer(gathered: &Gathered) -> Response {
+    let refused = gathered.refused_count();
     let accepted = gathered.received - gathered.dropped_count() - refused;
     let status = match accepted == 0 && refused > 0 {
         true => StatusCode::BAD_REQUEST,
@@ -199,39 +176,18 @@ fn answer(gathered: &Gathered, outcomes: &[Outcome]) -> Response {
         "dropped": gathered.dropped_count(),
         "rejected": refused,
     });
-    if let Some(problem) = problem {
+    if let Some(problem) = &gathered.first_problem {
         body["first_error"] = json!(problem);
     }
     (status, axum::Json(body)).into_response()
 }
 
-fn refusal(status: StatusCode, problem: &str) -> Response {
+fn problem_of(status: StatusCode, problem: &str) -> Response {
     (status, axum::Json(json!({ "error": problem }))).into_response()
 }
 
-fn body_refusal(error: &BodyError) -> Response {
-    let response = refusal(error.status(), &error.to_string());
-    match error {
-        BodyError::Busy { retry_after, .. } => (
-            [(RETRY_AFTER, retry_after.whole_seconds().to_string())],
-            response,
-        )
-            .into_response(),
-        _ => response,
-    }
-}
-
-fn append_refusal(error: &AppendError) -> Response {
-    let status = match error.is_overload() {
-        true => StatusCode::TOO_MANY_REQUESTS,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let seconds = error.retry_after().whole_seconds().to_string();
-    (
-        [(RETRY_AFTER, seconds)],
-        refusal(status, &error.to_string()),
-    )
-        .into_response()
+fn refused(refusal: &Refusal) -> Response {
+    refusal.tell_when(problem_of(refusal.status(), &refusal.to_string()))
 }
 
 /// `time_field=ts` of a query; names of fields need no escapes.
@@ -245,7 +201,7 @@ fn time_field(query: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
-    use event::RetryAfter;
+    use event::{AppendError, RetryAfter};
     use http::Request;
     use serde_json::Value;
     use tower::ServiceExt;

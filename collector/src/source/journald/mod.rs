@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::Pipeline;
-use crate::source::SourceParts;
 use crate::source::checkpoint;
 use crate::source::delivery::{CountedBatch, Delivery};
 use crate::source::file::StartAt;
+use crate::source::{SourceParts, index_name};
 
 mod entry;
 pub mod export;
@@ -87,14 +87,7 @@ impl Settings {
                 "{unit:?} in units is no unit; write for instance nginx.service"
             ));
         }
-        self.index_name().map(|_| ())
-    }
-
-    fn index_name(&self) -> Result<IndexName, String> {
-        match &self.index {
-            None => Ok(IndexName::default_index()),
-            Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
-        }
+        index_name(self.index.as_ref()).map(|_| ())
     }
 
     fn command(&self, cursor: Option<&str>) -> Command {
@@ -162,11 +155,10 @@ impl JournaldSource {
         parts: SourceParts,
     ) -> Result<JournaldSource, String> {
         settings.check()?;
-        let pipeline = parts.pipeline.clone();
         Ok(JournaldSource {
             settings: settings.clone(),
-            index: settings.index_name()?,
-            pipeline: pipeline.filter(|pipeline| !pipeline.is_empty()),
+            index: index_name(settings.index.as_ref())?,
+            pipeline: parts.steps(),
             parts,
             event_bytes_max,
             counts: Arc::default(),

@@ -16,12 +16,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use event::{AppendError, IndexName, Outcome};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use event::IndexName;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::gathered::{Gathered, Terms};
+use super::refusal::Refusal;
 use super::{Intake, PushContext};
 use crate::body::{Body, BodyError};
 use crate::pipeline::Pipeline;
@@ -64,16 +65,14 @@ pub enum Format {
 
 struct LokiPush {
     settings: Settings,
-    context: PushContext,
     intake: Intake,
 }
 
 /// The routes of the source.
 pub fn routes(settings: Settings, context: PushContext) -> Router {
     let source = Arc::new(LokiPush {
-        intake: Intake::new(&settings.source_name, &context),
+        intake: Intake::new(&settings.source_name, context),
         settings,
-        context,
     });
     Router::new()
         .route("/loki/api/v1/push", post(push))
@@ -104,17 +103,10 @@ async fn push(State(source): State<Arc<LokiPush>>, headers: HeaderMap, body: Axu
 impl LokiPush {
     async fn push(&self, headers: &HeaderMap, body: AxumBody) -> Result<(), Response> {
         let format = format_of(headers);
-        let received = (self.context.now)();
-        let Body {
-            bytes,
-            mut reservation,
-        } = self
-            .read_body(format, headers, body)
-            .await
-            .map_err(|error| {
-                self.intake.count_unread_request(error.reason(), 0);
-                body_refusal(&error)
-            })?;
+        let received = (self.intake.now)();
+        let body = self.read_body(format, headers, body).await;
+        let body = self.intake.counted(body);
+        let Body { bytes, reservation } = body.map_err(|error| refused(&error.into()))?;
         let terms = Terms {
             index: self.settings.index.clone(),
             received,
@@ -122,11 +114,8 @@ impl LokiPush {
             pipeline: Arc::clone(&self.settings.pipeline),
         };
         let body_bytes = bytes.len();
-        let read = self
-            .context
-            .cpu
-            .run(body_bytes, move || read(format, &bytes, terms))
-            .await;
+        let read = move || read(format, &bytes, terms);
+        let read = self.intake.cpu.run(body_bytes, read).await;
         let mut gathered = read.map_err(|unreadable| {
             self.intake
                 .count_unread_request("malformed", body_bytes as u64);
@@ -134,24 +123,14 @@ impl LokiPush {
                 Unreadable::NoStreams => StatusCode::UNPROCESSABLE_ENTITY,
                 Unreadable::Malformed(_) => StatusCode::BAD_REQUEST,
             };
-            refusal(status, &unreadable.to_string())
+            problem_of(status, &unreadable.to_string())
         })?;
-        if !reservation.grow(gathered.memory_bytes()) {
-            self.intake.count_unread_request("busy", body_bytes as u64);
-            return Err(body_refusal(&self.context.bodies.busy()));
-        }
-        gathered.count(&self.intake.ledger, body_bytes);
-        let events = std::mem::take(&mut gathered.events);
-        let stored = self.intake.store(received, events, reservation).await;
-        let ack = stored.map_err(|error| append_refusal(&error))?;
+        let kept = self.intake.keep(&mut gathered, body_bytes, reservation);
+        kept.await.map_err(|refusal| refused(&refusal))?;
         // The good entries are stored; senders drop a batch that gets a 400 and log the first line of it.
-        let rejected = ack.outcomes.into_iter().find_map(|outcome| match outcome {
-            Outcome::Rejected { message, .. } => Some(message),
-            _ => None,
-        });
-        match gathered.first_problem.or(rejected) {
+        match gathered.first_problem {
             None => Ok(()),
-            Some(problem) => Err(refusal(StatusCode::BAD_REQUEST, &problem)),
+            Some(problem) => Err(problem_of(StatusCode::BAD_REQUEST, &problem)),
         }
     }
 
@@ -161,7 +140,7 @@ impl LokiPush {
         headers: &HeaderMap,
         body: AxumBody,
     ) -> Result<Body, BodyError> {
-        let bodies = &self.context.bodies;
+        let bodies = &self.intake.bodies;
         if format == Format::Json {
             return bodies.read(headers, body).await;
         }
@@ -194,39 +173,18 @@ fn format_of(headers: &HeaderMap) -> Format {
     }
 }
 
-fn refusal(status: StatusCode, problem: &str) -> Response {
+fn problem_of(status: StatusCode, problem: &str) -> Response {
     let text = Bytes::from(format!("{problem}\n"));
     (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-fn body_refusal(error: &BodyError) -> Response {
+fn refused(refusal: &Refusal) -> Response {
     // Loki calls an encoding it does not know a bad request.
-    let status = match error {
-        BodyError::UnknownEncoding { .. } => StatusCode::BAD_REQUEST,
-        error => error.status(),
+    let status = match refusal {
+        Refusal::Body(BodyError::UnknownEncoding { .. }) => StatusCode::BAD_REQUEST,
+        refusal => refusal.status(),
     };
-    let response = refusal(status, &error.to_string());
-    match error {
-        BodyError::Busy { retry_after, .. } => (
-            [(RETRY_AFTER, retry_after.whole_seconds().to_string())],
-            response,
-        )
-            .into_response(),
-        _ => response,
-    }
-}
-
-fn append_refusal(error: &AppendError) -> Response {
-    let status = match error.is_overload() {
-        true => StatusCode::TOO_MANY_REQUESTS,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let seconds = error.retry_after().whole_seconds().to_string();
-    (
-        [(RETRY_AFTER, seconds)],
-        refusal(status, &error.to_string()),
-    )
-        .into_response()
+    refusal.tell_when(problem_of(status, &refusal.to_string()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The source as its clients see it, a fake journal behind it. Protobuf is written by structures of Loki's own numbers.
 
 use axum::body::to_bytes;
-use event::{RetryAfter, Timestamp};
+use event::{AppendError, RetryAfter, Timestamp};
 use http::Request;
 use proptest::prelude::*;
 use prost::Message;

@@ -91,7 +91,7 @@ async fn read_message(
         let reason = error.reason();
         (status_of(&Failure::from(error)), reason)
     };
-    let bodies = &otlp.context.bodies;
+    let bodies = &otlp.intake.bodies;
     let Body {
         mut bytes,
         reservation,

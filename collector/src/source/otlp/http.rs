@@ -51,12 +51,9 @@ async fn export(otlp: &Otlp, signal: Signal, headers: &HeaderMap, body: AxumBody
         let body = status.encode_to_vec();
         return response(StatusCode::UNSUPPORTED_MEDIA_TYPE, Format::Protobuf, body);
     };
-    let outcome = match otlp.context.bodies.read(headers, body).await {
+    let outcome = match otlp.intake.read_body(headers, body).await {
         Ok(body) => otlp.receive(signal, format, body).await,
-        Err(error) => {
-            otlp.intake.count_unread_request(error.reason(), 0);
-            Err(Failure::from(error))
-        }
+        Err(error) => Err(Failure::from(error)),
     };
     match outcome {
         Ok(receipt) => {

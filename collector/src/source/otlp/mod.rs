@@ -51,7 +51,6 @@ impl Default for Settings {
 /// The receiver, one for both transports.
 pub struct Otlp {
     settings: Settings,
-    context: PushContext,
     intake: Intake,
     ahead_count: AtomicU64,
     truncated_count: AtomicU64,
@@ -95,9 +94,8 @@ impl Otlp {
     /// The receiver.
     pub fn new(settings: Settings, context: PushContext) -> Arc<Otlp> {
         Arc::new(Otlp {
-            intake: Intake::new(&settings.source_name, &context),
+            intake: Intake::new(&settings.source_name, context),
             settings,
-            context,
             ahead_count: AtomicU64::new(0),
             truncated_count: AtomicU64::new(0),
         })
@@ -139,15 +137,15 @@ impl Otlp {
             mut reservation,
         } = body;
         let body_bytes = bytes.len();
-        let received = (self.context.now)();
+        let received = (self.intake.now)();
         let terms = Terms {
             index: self.settings.index.clone(),
             received,
             event_bytes_max: self.settings.event_bytes_max,
-            request_bytes_max: self.context.bodies.bytes_max(),
+            request_bytes_max: self.intake.bodies.bytes_max(),
         };
         let read = self
-            .context
+            .intake
             .cpu
             .run(body_bytes, move || {
                 let documents = read_logs(format, &bytes, terms);
@@ -160,7 +158,7 @@ impl Otlp {
         reservation.shrink(body_bytes);
         if !reservation.grow(documents.byte_size) {
             self.intake.count_unread_request("busy", body_bytes as u64);
-            return Err(self.context.bodies.busy().into());
+            return Err(self.intake.bodies.busy().into());
         }
         self.count(&documents, body_bytes);
 
@@ -200,7 +198,7 @@ impl Otlp {
         let body_bytes = body.bytes.len();
         let (bytes, _held) = (body.bytes, body.reservation);
         let counted = self
-            .context
+            .intake
             .cpu
             .run(body_bytes, move || {
                 count_refused_items(signal, format, &bytes)

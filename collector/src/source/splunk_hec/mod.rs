@@ -8,7 +8,7 @@ mod event;
 
 use std::sync::Arc;
 
-use ::event::{AppendError, IndexName, Outcome};
+use ::event::IndexName;
 use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::extract::{RawQuery, State};
@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 
 use self::acks::Acks;
 use super::gathered::Terms;
+use super::refusal::Refusal;
 use super::{Intake, PushContext};
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::pipeline::Pipeline;
 use crate::secret::Secret;
 
@@ -66,7 +67,6 @@ pub struct Settings {
 
 struct SplunkHec {
     settings: Settings,
-    context: PushContext,
     intake: Intake,
     acks: Acks,
 }
@@ -83,9 +83,8 @@ struct Reply {
 /// The routes of the source.
 pub fn routes(settings: Settings, context: PushContext) -> Router {
     let source = Arc::new(SplunkHec {
-        intake: Intake::new(&settings.source_name, &context),
+        intake: Intake::new(&settings.source_name, context),
         settings,
-        context,
         acks: Acks::default(),
     });
     let mut router = Router::new();
@@ -153,11 +152,9 @@ impl SplunkHec {
             self.intake.count_unread_request("unauthorized", 0);
             return Err(reply);
         }
-        let received = (self.context.now)();
-        let Body {
-            bytes,
-            mut reservation,
-        } = self.read_body(headers, body).await?;
+        let received = (self.intake.now)();
+        let body = self.intake.read_body(headers, body).await;
+        let Body { bytes, reservation } = body.map_err(|error| Reply::of(&error.into()))?;
         let body_bytes = bytes.len();
         if bytes.trim_ascii().is_empty() {
             self.intake.count_unread_request("no_data", 0);
@@ -175,25 +172,15 @@ impl SplunkHec {
             true => (read_raw(&bytes, &metadata, terms), None),
             false => read_events(&bytes, terms, objects),
         };
-        let (mut gathered, problem) = self.context.cpu.run(body_bytes, read).await;
-        if !reservation.grow(gathered.memory_bytes()) {
-            self.intake.count_unread_request("busy", body_bytes as u64);
-            return Err(busy(1));
-        }
-        gathered.count(&self.intake.ledger, body_bytes);
-        let events = std::mem::take(&mut gathered.events);
-        let stored = self.intake.store(received, events, reservation).await;
-        let outcomes = stored.map_err(|error| append_reply(&error))?.outcomes;
+        let (mut gathered, problem) = self.intake.cpu.run(body_bytes, read).await;
+        let kept = self.intake.keep(&mut gathered, body_bytes, reservation);
+        kept.await.map_err(|refusal| Reply::of(&refusal))?;
         // As Splunk does: the events that are right are kept, and the sender hears of the first that is not.
         if let Some(problem) = problem {
             let reply = Reply::new(StatusCode::BAD_REQUEST, problem.text, problem.code);
             return Err(reply.with("invalid-event-number", problem.number));
         }
-        if gathered.first_problem.is_some()
-            || outcomes
-                .iter()
-                .any(|outcome| matches!(outcome, Outcome::Rejected { .. }))
-        {
+        if gathered.first_problem.is_some() {
             return Err(Reply::new(
                 StatusCode::BAD_REQUEST,
                 "Invalid data format",
@@ -226,8 +213,8 @@ impl SplunkHec {
                 10,
             ));
         };
-        let body = self.context.bodies.read(headers, body).await;
-        let body = body.map_err(|error| body_reply(&error))?;
+        let body = self.intake.bodies.read(headers, body).await;
+        let body = body.map_err(|error| Reply::of(&error.into()))?;
         let asked: Option<Vec<u64>> = serde_json::from_slice::<Value>(&body.bytes)
             .ok()
             .and_then(|value| serde_json::from_value(value["acks"].clone()).ok());
@@ -242,14 +229,6 @@ impl SplunkHec {
             .into_iter()
             .map(|id| (id.to_string(), json!(self.acks.is_known(&channel, id))));
         Ok(Value::Object(answers.collect()))
-    }
-
-    async fn read_body(&self, headers: &HeaderMap, body: AxumBody) -> Result<Body, Reply> {
-        let read = self.context.bodies.read(headers, body).await;
-        read.map_err(|error| {
-            self.intake.count_unread_request(error.reason(), 0);
-            body_reply(&error)
-        })
     }
 
     fn admit(&self, parameters: &Parameters, headers: &HeaderMap) -> Result<(), Reply> {
@@ -375,6 +354,16 @@ impl Reply {
         }
     }
 
+    fn of(refusal: &Refusal) -> Reply {
+        match refusal.retry_after() {
+            None => Reply::new(refusal.status(), "Invalid data format", 6),
+            Some(retry_after) => Reply {
+                retry_after_seconds: Some(retry_after.whole_seconds()),
+                ..Reply::new(StatusCode::SERVICE_UNAVAILABLE, "Server is busy", 9)
+            },
+        }
+    }
+
     fn with(mut self, name: &'static str, value: u64) -> Reply {
         self.more = Some((name, value));
         self
@@ -390,24 +379,6 @@ impl Reply {
             Some(seconds) => ([(RETRY_AFTER, seconds.to_string())], response).into_response(),
             None => response,
         }
-    }
-}
-
-fn busy(seconds: u64) -> Reply {
-    Reply {
-        retry_after_seconds: Some(seconds),
-        ..Reply::new(StatusCode::SERVICE_UNAVAILABLE, "Server is busy", 9)
-    }
-}
-
-fn append_reply(error: &AppendError) -> Reply {
-    busy(error.retry_after().whole_seconds())
-}
-
-fn body_reply(error: &BodyError) -> Reply {
-    match error {
-        BodyError::Busy { retry_after, .. } => busy(retry_after.whole_seconds()),
-        error => Reply::new(error.status(), "Invalid data format", 6),
     }
 }
 

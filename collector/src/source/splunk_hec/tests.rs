@@ -1,6 +1,6 @@
 //! The source as its clients see it, a fake journal behind it. Requests are those of Splunk's documentation.
 
-use ::event::RetryAfter;
+use ::event::{AppendError, RetryAfter};
 use axum::body::to_bytes;
 use http::Request;
 use proptest::prelude::*;

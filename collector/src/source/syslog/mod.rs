@@ -7,17 +7,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use event::{IndexName, Timestamp};
+use event::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::cpu::CpuPermits;
-use crate::listener::reception::{Decoder, Reception, Written};
+use crate::listener::reception::{Decoder, Written, receive};
 use crate::listener::seats::{SeatLimits, Seats};
-use crate::listener::{Listening, Sockets, tls};
-use crate::source::SourceParts;
+use crate::listener::service::Service;
+use crate::listener::{Listening, check_names, tls};
+use crate::source::{SourceParts, index_name};
 
 pub mod document;
 pub mod framing;
@@ -65,12 +64,8 @@ pub struct Settings {
 
 /// Listens for one entry under `sources:`.
 pub struct SyslogSource {
-    sockets: Sockets,
-    acceptor: Option<TlsAcceptor>,
-    seats: Seats,
+    service: Service,
     stamp: Arc<Stamp>,
-    parts: SourceParts,
-    cpu: CpuPermits,
     message_bytes_max: usize,
 }
 
@@ -94,20 +89,7 @@ impl Settings {
     /// # Errors
     /// The setting and what is wrong with it.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let known = |name: &String| LISTENERS.contains(&name.as_str());
-        if let Some(unknown) = self.listen.iter().find(|name| !known(name)) {
-            let problem = format!(
-                "{unknown:?} is no listener for syslog; known are {}",
-                LISTENERS.join(", ")
-            );
-            return Err(("listen", problem));
-        }
-        if self.listen.is_empty() {
-            return Err((
-                "listen",
-                "is empty; write for instance [syslog_udp, syslog_tcp]".to_owned(),
-            ));
-        }
+        check_names(&self.listen, "syslog", &LISTENERS)?;
         let wants_tls = self.listen.iter().any(|name| name == SYSLOG_TLS);
         if wants_tls && self.tls.is_none() {
             let problem =
@@ -124,7 +106,7 @@ impl Settings {
             ));
         }
         self.zone().map_err(|problem| ("timezone", problem))?;
-        self.index_name().map_err(|problem| ("index", problem))?;
+        index_name(self.index.as_ref()).map_err(|problem| ("index", problem))?;
         Ok(())
     }
 
@@ -134,13 +116,6 @@ impl Settings {
             name => TimeZone::get(name).map_err(|_| {
                 format!("unknown timezone {name:?}; write for instance Europe/Berlin")
             }),
-        }
-    }
-
-    fn index_name(&self) -> Result<IndexName, String> {
-        match &self.index {
-            None => Ok(IndexName::default_index()),
-            Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
         }
     }
 }
@@ -153,65 +128,46 @@ impl SyslogSource {
     pub fn new(
         settings: &Settings,
         parts: SourceParts,
-        listening: Listening,
+        mut listening: Listening,
     ) -> Result<SyslogSource, String> {
         settings
             .check()
             .map_err(|(setting, problem)| format!("{setting}: {problem}"))?;
         let stamp = Stamp {
-            index: settings.index_name()?,
+            index: index_name(settings.index.as_ref())?,
             zone: settings.zone()?,
-            pipeline: parts
-                .pipeline
-                .clone()
-                .filter(|pipeline| !pipeline.is_empty()),
+            pipeline: parts.steps(),
             host_name: parts.host_name.clone(),
             priority_fields: priority::field_texts(),
         };
         let wants_tls = settings.listen.iter().any(|name| name == SYSLOG_TLS);
-        let acceptor = match &settings.tls {
-            Some(tls) if wants_tls => Some(tls.acceptor()?),
-            _ => None,
+        let tls = settings.tls.as_ref().filter(|_| wants_tls);
+        listening.sockets.secure(SYSLOG_TLS, tls)?;
+        let limits = SeatLimits {
+            total: settings.max_connections,
+            per_peer: settings.max_connections_per_peer,
         };
         Ok(SyslogSource {
-            sockets: listening.sockets,
-            acceptor,
-            seats: Seats::new(SeatLimits {
-                total: settings.max_connections,
-                per_peer: settings.max_connections_per_peer,
-            }),
             stamp: Arc::new(stamp),
-            parts,
-            cpu: listening.cpu,
             message_bytes_max: listening.message_bytes_max,
+            service: Service::new(parts, listening, limits),
         })
     }
 
     /// Its connections, for the metrics.
     pub fn seats(&self) -> Seats {
-        self.seats.clone()
+        self.service.seats()
     }
 
     /// Takes messages until `shutdown`; then what was read, and what the kernel holds, is still stored: about three
     /// seconds at most.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let plain = self.sockets.take_tcp(SYSLOG_TCP).into_iter();
-        let plain = plain.map(|listener| (listener, None));
-        let secured = self.sockets.take_tcp(SYSLOG_TLS).into_iter();
-        let secured = secured.map(|listener| (listener, self.acceptor.clone()));
-        let reception = Reception {
-            parts: self.parts,
-            streams: plain.chain(secured).collect(),
-            datagrams: self.sockets.take_udp(SYSLOG_UDP),
-            seats: self.seats,
-            cpu: self.cpu,
-        };
+    pub async fn run(self, shutdown: CancellationToken) {
         let (stamp, bytes_max) = (self.stamp, self.message_bytes_max);
         let decoder = move || SyslogDecoder {
             deframer: Deframer::new(bytes_max),
             writer: Writer::new(Arc::clone(&stamp)),
         };
-        reception.run(decoder, shutdown).await;
+        receive(self.service, decoder, shutdown).await;
     }
 }
 

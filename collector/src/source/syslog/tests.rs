@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{Append, AppendError, Document, Ledger, RetryAfter, SourceTotals};
+use event::{AppendError, Document, Ledger, RetryAfter, SourceTotals};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,8 +14,8 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::listener::Transport;
-use crate::source::fake::{FakeJournal, fixed_now};
+use crate::listener::{Sockets, Transport};
+use crate::source::fake::{FakeJournal, listening};
 
 struct Running {
     journal: Arc<FakeJournal>,
@@ -38,22 +38,9 @@ impl Running {
         let tls = tls.then(|| open(SYSLOG_TLS, Transport::Tcp));
         let journal = Arc::new(FakeJournal::default());
         let ledger = Ledger::new();
-        let parts = SourceParts {
-            name: Arc::from("syslog"),
-            pipeline: None,
-            append: Arc::clone(&journal) as Arc<dyn Append>,
-            ledger: ledger.source("syslog"),
-            host_name: Some("here".to_owned()),
-            recovered: Default::default(),
-            now: fixed_now,
-        };
-        let listening = Listening {
-            sockets,
-            cpu: CpuPermits::new(2),
-            message_bytes_max: 10_000,
-        };
+        let parts = journal.parts("syslog", &ledger);
         let shutdown = CancellationToken::new();
-        let source = SyslogSource::new(settings, parts, listening).unwrap();
+        let source = SyslogSource::new(settings, parts, listening(sockets)).unwrap();
         let task = tokio::spawn(source.run(shutdown.clone()));
         Running {
             journal,
