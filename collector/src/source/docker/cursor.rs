@@ -159,6 +159,12 @@ impl Resume {
         self.last
     }
 
+    /// Whether a line of this time was taken before, when its end has not been seen yet: [`Resume::line_of_file`] is told
+    /// of it with its end.
+    pub fn is_taken(&self, time: Timestamp) -> bool {
+        self.is_behind && self.taken.is_some_and(|taken| time <= taken.time)
+    }
+
     /// Engines up to 20.10, at least, say the last lines of a file again after they rotated it. Two lines of one
     /// nanosecond and one text are no two lines: the engine takes longer than that for one.
     fn repeats(&self, time: Timestamp, hash: u64) -> bool {

@@ -143,9 +143,17 @@ impl DockerFiles {
                 0 => position.marks.map(Resume::behind),
                 _ => position.marks.map(Resume::at),
             });
-            for line in lines_of(group.text, rules.event_bytes_max, stamp) {
+            let (group, going_on) = lines_of(group.text, rules.event_bytes_max, stamp);
+            for (at, line) in group.into_iter().enumerate() {
                 let channel = line.channel as usize;
                 let mark = match line.time {
+                    // The place is behind a line once its end is.
+                    Some(time) if going_on[channel] == Some(at) => {
+                        if resume[channel].is_taken(time) {
+                            continue;
+                        }
+                        None
+                    }
                     Some(time) => match resume[channel].line_of_file(time) {
                         None => continue,
                         mark => mark,
@@ -230,9 +238,15 @@ fn id_of(path: &Path) -> Option<&str> {
     path.parent()?.file_name()?.to_str()
 }
 
-/// Lines of the engine's file, joined where they are pieces; what is no such line is kept as it stands.
-fn lines_of(group: &[u8], event_bytes_max: usize, stamp: &Stamp) -> Vec<Line> {
+/// Lines of the engine's file, joined where they are pieces; what is no such line is kept as it stands. And by channel which
+/// of them is the beginning of a line that goes on behind the group, because the other stream's end stands in between.
+fn lines_of(
+    group: &[u8],
+    event_bytes_max: usize,
+    stamp: &Stamp,
+) -> (Vec<Line>, [Option<usize>; 2]) {
     let mut lines: Vec<Line> = Vec::new();
+    let mut is_at_end = false;
     // By channel: where in `lines` the piece stands that goes on.
     let mut begun: [Option<usize>; 2] = [None; 2];
     for json in group.split(|byte| *byte == b'\n') {
@@ -254,6 +268,7 @@ fn lines_of(group: &[u8], event_bytes_max: usize, stamp: &Stamp) -> Vec<Line> {
         let time = Timestamp::parse_iso(&entry.time).ok();
         let text = entry.log.as_bytes();
         let is_end = text.ends_with(b"\n");
+        is_at_end = is_end;
         let goes_on = begun[channel as usize].filter(|at| lines[*at].time == time);
         let at = goes_on.unwrap_or_else(|| {
             lines.push(Line {
@@ -275,7 +290,9 @@ fn lines_of(group: &[u8], event_bytes_max: usize, stamp: &Stamp) -> Vec<Line> {
         };
         line.append(text, event_bytes_max);
     }
-    lines
+    // Without an end the group was waited for in vain: that is all there is of these lines.
+    let going_on = if is_at_end { begun } else { [None; 2] };
+    (lines, going_on)
 }
 
 #[cfg(test)]
@@ -399,6 +416,67 @@ mod tests {
             read(&mut again, 60, &mut recovered),
             ["stdout no json", "stdout three"]
         );
+    }
+
+    /// Pieces of a long line with the other stream's line between them, as they stand in the engine's files.
+    fn broken_line() -> Vec<String> {
+        vec![
+            entry("aaa", "stderr", 1),
+            entry("other\n", "stdout", 2),
+            entry("bbb", "stderr", 1),
+            entry("ccc\n", "stderr", 1),
+            entry("next\n", "stderr", 3),
+        ]
+    }
+
+    #[test]
+    fn a_long_line_that_was_taken_through_the_api_is_passed_over_with_all_its_pieces() {
+        let root = Root::new();
+        root.write(&broken_line());
+        let time = Timestamp::parse_iso("2026-11-25T10:00:00.000000001Z").unwrap();
+        let mark = super::super::cursor::Mark { time, lines: 1 };
+        let cursor = Cursor {
+            since: time,
+            marks: [None, Some(mark)],
+        };
+        let positions = HashMap::from([(ID.to_owned(), cursor)]);
+        let mut files = root.files(&Entries::new(), positions);
+        assert_eq!(
+            read(&mut files, 0, &mut Entries::new()),
+            ["stdout other", "stderr next"]
+        );
+    }
+
+    #[test]
+    fn a_long_line_whose_end_was_not_seen_is_not_behind_the_place() {
+        let root = Root::new();
+        let entries = broken_line();
+        root.write(&entries[..2]);
+        let mut files = root.files(&Entries::new(), HashMap::new());
+        let mut recovered = Entries::new();
+        assert_eq!(
+            read(&mut files, 0, &mut recovered),
+            ["stderr aaa", "stdout other"]
+        );
+        root.write(&entries[2..]);
+        let mut restarted = root.files(&recovered, files.into_positions());
+        assert_eq!(
+            read(&mut restarted, 1, &mut recovered),
+            ["stderr bbbccc", "stderr next"]
+        );
+        let place = restarted.into_positions()[ID];
+        let lines = |mark: Option<super::super::cursor::Mark>| mark.map(|mark| mark.lines);
+        assert_eq!(place.marks.map(lines), [Some(1), Some(1)]);
+
+        // Gone over to the API in the middle of it, the line is whole there: better twice than not.
+        let mut files = root.files(&Entries::new(), HashMap::new());
+        root.write(&[entry("begun", "stderr", 5), entry("last\n", "stdout", 6)]);
+        read(&mut files, 0, &mut Entries::new());
+        let place = files.into_positions()[ID];
+        let nanos = |mark: Option<super::super::cursor::Mark>| {
+            mark.map(|mark| mark.time.nanos() % 1_000_000_000)
+        };
+        assert_eq!(place.marks.map(nanos), [Some(6), Some(3)]);
     }
 
     #[test]
