@@ -404,7 +404,7 @@ mod tests {
                     r#"{{"@timestamp":"2026-11-23T10:00:00.000Z","message":"abcdefghijk","event.truncated":true,{place}}}"#
                 ),
                 format!(
-                    r#"{{"@timestamp":"2026-11-23T10:00:00.000Z","message":"__CURSOR=s=3\\nno fiel","event.truncated":true,"error.type":"journald_export_malformed","error.message":"no field name: \"no field\"",{place}}}"#
+                    r#"{{"@timestamp":"2026-11-23T10:00:00.000Z","message":"__CURSOR=s=3\nno fiel","event.truncated":true,"error.type":"journald_export_malformed","error.message":"no field name: \"no field\"",{place}}}"#
                 ),
             ]
         );
