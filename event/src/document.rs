@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json_text;
+use crate::{json_object, json_text};
 
 /// From this many fields on, names are looked up in a table when documents are merged.
 const TABLE_FROM: usize = 16;
@@ -26,11 +27,14 @@ pub struct Document {
     fields: Vec<Field>,
 }
 
-/// Where a field's name, unescaped, and the JSON text of its value stand.
+/// Where a field's name, unescaped, and its value stand.
 #[derive(Debug, Clone)]
 struct Field {
     name: Range<usize>,
     value: Range<usize>,
+    /// Set where the value stands as plain text: its JSON, made when somebody wants it. Most texts are only read as
+    /// what they are, or written out once.
+    quoted: Option<OnceLock<Box<str>>>,
 }
 
 /// The text is not one JSON object.
@@ -49,12 +53,78 @@ impl Document {
     /// # Errors
     /// The text is not valid JSON in UTF-8, is no object, or something follows it; with line and column.
     pub fn parse(json: &[u8]) -> Result<Document, DocumentError> {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let document = deserializer.deserialize_map(FieldsVisitor {
-            bytes: json.len().min(1 << 20),
-        })?;
-        deserializer.end()?;
+        let mut document = Document::new();
+        document.append_object(json)?;
         Ok(document)
+    }
+
+    /// Adds the fields of the text of one JSON object behind our own, whatever they are called, and answers how many
+    /// there were before: those from there on are the object's. [`Document::merge_appended`] has to follow.
+    ///
+    /// # Errors
+    /// As [`Document::parse`]; nothing was added.
+    pub fn append_object(&mut self, json: &[u8]) -> Result<usize, DocumentError> {
+        let own_count = self.fields.len();
+        let own_text = self.text.len();
+        self.text.reserve(json.len().min(1 << 20));
+        // Nearly all objects are as programs write them; what is not, or is wrong, is for the reader that knows why.
+        let is_read = std::str::from_utf8(json).is_ok_and(|json| {
+            json_object::split(json, |name, value| self.push(name, value)).is_some()
+        });
+        if is_read {
+            return Ok(own_count);
+        }
+        self.fields.truncate(own_count);
+        self.text.truncate(own_text);
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let read = deserializer
+            .deserialize_map(FieldsVisitor(self))
+            .and_then(|()| deserializer.end());
+        match read {
+            Ok(()) => Ok(own_count),
+            Err(error) => {
+                self.fields.truncate(own_count);
+                self.text.truncate(own_text);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Makes one document of our own `own_count` fields and of those that [`Document::append_object`] added, as
+    /// [`Document::merge`] does. Own fields of the name `without` are removed first.
+    pub fn merge_appended(&mut self, own_count: usize, without: Option<&str>, overwrite: bool) {
+        let own_count = own_count.min(self.fields.len());
+        let mut kept = 0;
+        for at in 0..own_count {
+            let name = self.name(&self.fields[at]);
+            if without != Some(name) {
+                self.fields.swap(kept, at);
+                kept += 1;
+            }
+        }
+        let own_kept = kept;
+        let table = self.table(own_kept);
+        for at in own_count..self.fields.len() {
+            let name = self.name(&self.fields[at]);
+            let known = match &table {
+                Some(table) => table.get(name).copied(),
+                None => self.fields[..own_kept]
+                    .iter()
+                    .rposition(|own| self.name(own) == name),
+            };
+            match known {
+                Some(known) if overwrite => {
+                    self.fields[known].value = self.fields[at].value.clone();
+                    self.fields[known].quoted = None;
+                }
+                Some(_) => {}
+                None => {
+                    self.fields.swap(kept, at);
+                    kept += 1;
+                }
+            }
+        }
+        self.fields.truncate(kept);
     }
 
     /// Removes all fields and keeps the memory for the next ones.
@@ -65,9 +135,14 @@ impl Document {
 
     /// The fields in order: the name, and the JSON text of the value.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields
+        self.fields_from(0)
+    }
+
+    /// As [`Document::fields`], without the first `from` of them.
+    pub fn fields_from(&self, from: usize) -> impl Iterator<Item = (&str, &str)> {
+        self.fields[from.min(self.fields.len())..]
             .iter()
-            .map(|field| (self.name(field), &self.text[field.value.clone()]))
+            .map(|field| (self.name(field), self.json(field)))
     }
 
     /// Whether there are no fields.
@@ -77,22 +152,28 @@ impl Document {
 
     /// The JSON text of the last value under `path`: a field of just this name, else the nested one that dots lead to.
     pub fn get(&self, path: &str) -> Option<&str> {
-        if let Some(at) = self.position(path) {
-            return Some(&self.text[self.fields[at].value.clone()]);
+        match self.position(path) {
+            Some(at) => Some(self.json(&self.fields[at])),
+            None => self.get_nested(path),
         }
-        let mut dots = path.match_indices('.');
-        dots.find_map(|(at, _)| {
-            let parent = self.position(&path[..at])?;
-            nested(
-                &self.text[self.fields[parent].value.clone()],
-                &path[at + 1..],
-            )
-        })
+    }
+
+    /// Whether [`Document::get`] finds something.
+    pub fn has(&self, path: &str) -> bool {
+        self.position(path).is_some() || self.get_nested(path).is_some()
     }
 
     /// The text under `path`, when its value is a string; copied only where it has escapes.
     pub fn get_str(&self, path: &str) -> Option<Cow<'_, str>> {
-        json_text::unquoted(self.get(path)?)
+        let Some(at) = self.position(path) else {
+            return json_text::unquoted(self.get_nested(path)?);
+        };
+        let field = &self.fields[at];
+        let value = &self.text[field.value.clone()];
+        match field.quoted {
+            Some(_) => Some(Cow::Borrowed(value)),
+            None => json_text::unquoted(value),
+        }
     }
 
     /// Sets a top-level field: in place when it exists (the last of duplicates), else at the end.
@@ -102,7 +183,7 @@ impl Document {
 
     /// Sets a top-level field to a string.
     pub fn set_str(&mut self, name: &str, text: &str) {
-        self.set_with(name, |out| json_text::push_quoted(out, text));
+        self.set_value_text(name, text, Some(OnceLock::new()));
     }
 
     /// Sets a top-level field to the number that `text` spells, when that is how JSON spells numbers: `0.470` stays
@@ -127,24 +208,34 @@ impl Document {
     /// value in our place, else ours stays and its value is gone. Linear in the number of fields.
     pub fn merge(&mut self, other: &Document, overwrite: bool) {
         let own_count = self.fields.len();
-        let table: Option<HashMap<String, usize>> = (own_count >= TABLE_FROM).then(|| {
-            let names = self.fields.iter().enumerate();
-            names
-                .map(|(at, field)| (self.name(field).to_owned(), at))
-                .collect()
-        });
+        let table = self.table(own_count);
         self.text.reserve(other.text.len());
-        for (name, value) in other.fields() {
+        for field in &other.fields {
+            let name = other.name(field);
             let known = match &table {
                 Some(table) => table.get(name).copied(),
                 None => self.fields[..own_count]
                     .iter()
-                    .rposition(|field| self.name(field) == name),
+                    .rposition(|own| self.name(own) == name),
             };
+            if known.is_some() && !overwrite {
+                continue;
+            }
+            let value = append(&mut self.text, &other.text[field.value.clone()]);
+            let quoted = field.quoted.as_ref().map(|_| OnceLock::new());
             match known {
-                Some(at) if overwrite => self.fields[at].value = append(&mut self.text, value),
-                Some(_) => {}
-                None => self.push(name, value),
+                Some(at) => {
+                    self.fields[at].value = value;
+                    self.fields[at].quoted = quoted;
+                }
+                None => {
+                    let name = append(&mut self.text, name);
+                    self.fields.push(Field {
+                        name,
+                        value,
+                        quoted,
+                    });
+                }
             }
         }
     }
@@ -167,6 +258,9 @@ impl Document {
             let Some(parent) = self.position(&path[..at]) else {
                 continue;
             };
+            if self.fields[parent].quoted.is_some() {
+                continue;
+            }
             let object = &self.text[self.fields[parent].value.clone()];
             let Ok(mut object) = Document::parse(object.as_bytes()) else {
                 continue;
@@ -190,22 +284,20 @@ impl Document {
         if from == to {
             return true;
         }
-        let value = self.fields[at].value.clone();
-        let mut kept = 0;
+        let (mut kept, mut place) = (0, at);
         for position in 0..self.fields.len() {
             let name = self.name(&self.fields[position]);
             let stays = position == at || (name != to && name != from);
             if stays {
+                if position == at {
+                    place = kept;
+                }
                 self.fields.swap(kept, position);
                 kept += 1;
             }
         }
         self.fields.truncate(kept);
-        let name = append(&mut self.text, to);
-        let renamed = self.fields.iter_mut().find(|field| field.value == value);
-        if let Some(field) = renamed {
-            field.name = name;
-        }
+        self.fields[place].name = append(&mut self.text, to);
         true
     }
 
@@ -213,13 +305,17 @@ impl Document {
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.reserve(self.text.len() + 4 * self.fields.len() + 2);
         out.push(b'{');
-        for (at, (name, value)) in self.fields().enumerate() {
+        for (at, field) in self.fields.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }
-            json_text::write_quoted(out, name);
+            json_text::write_quoted(out, self.name(field));
             out.push(b':');
-            out.extend_from_slice(value.as_bytes());
+            let value = &self.text[field.value.clone()];
+            match field.quoted {
+                Some(_) => json_text::write_quoted(out, value),
+                None => out.extend_from_slice(value.as_bytes()),
+            }
         }
         out.push(b'}');
     }
@@ -242,22 +338,60 @@ impl Document {
             .rposition(|field| self.name(field) == name)
     }
 
-    /// `json` is valid.
-    fn set_json(&mut self, name: &str, json: &str) {
-        self.set_with(name, |out| out.push_str(json));
+    /// The JSON text of a field's value.
+    fn json<'a>(&'a self, field: &'a Field) -> &'a str {
+        let value = &self.text[field.value.clone()];
+        match &field.quoted {
+            None => value,
+            Some(quoted) => quoted.get_or_init(|| {
+                let mut json = String::with_capacity(value.len() + 2);
+                json_text::push_quoted(&mut json, value);
+                json.into_boxed_str()
+            }),
+        }
     }
 
-    /// `write` writes the text of one valid JSON value.
-    fn set_with(&mut self, name: &str, write: impl FnOnce(&mut String)) {
+    fn get_nested(&self, path: &str) -> Option<&str> {
+        let mut dots = path.match_indices('.');
+        dots.find_map(|(at, _)| {
+            let parent = &self.fields[self.position(&path[..at])?];
+            if parent.quoted.is_some() {
+                return None;
+            }
+            nested(&self.text[parent.value.clone()], &path[at + 1..])
+        })
+    }
+
+    /// Where the names of the first fields stand, the last of each, when there are many.
+    fn table(&self, count: usize) -> Option<HashMap<String, usize>> {
+        let names = self.fields[..count].iter().enumerate();
+        (count >= TABLE_FROM).then(|| {
+            names
+                .map(|(at, field)| (self.name(field).to_owned(), at))
+                .collect()
+        })
+    }
+
+    /// `json` is valid.
+    fn set_json(&mut self, name: &str, json: &str) {
+        self.set_value_text(name, json, None);
+    }
+
+    fn set_value_text(&mut self, name: &str, value: &str, quoted: Option<OnceLock<Box<str>>>) {
         let known = self.position(name);
-        let start = self.text.len();
-        write(&mut self.text);
-        let value = start..self.text.len();
+        let value = append(&mut self.text, value);
         match known {
-            Some(at) => self.fields[at].value = value,
+            Some(at) => {
+                self.fields[at].value = value;
+                self.fields[at].quoted = quoted;
+            }
             None => {
                 let name = append(&mut self.text, name);
-                self.fields.push(Field { name, value });
+                self.fields.push(Field {
+                    name,
+                    value,
+                    quoted,
+                });
             }
         }
     }
@@ -265,7 +399,11 @@ impl Document {
     fn push(&mut self, name: &str, json: &str) {
         let name = append(&mut self.text, name);
         let value = append(&mut self.text, json);
-        self.fields.push(Field { name, value });
+        self.fields.push(Field {
+            name,
+            value,
+            quoted: None,
+        });
     }
 
     fn push_to(&self, out: &mut String) {
@@ -352,28 +490,28 @@ impl Visitor<'_> for IsName<'_> {
     }
 }
 
-struct FieldsVisitor {
-    bytes: usize,
-}
+/// Appends all fields of an object.
+struct FieldsVisitor<'d>(&'d mut Document);
 
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Document;
+impl<'de> Visitor<'de> for FieldsVisitor<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-        let mut document = Document {
-            text: String::with_capacity(self.bytes),
-            fields: Vec::with_capacity(16),
-        };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let document = self.0;
         while let Some(name) = map.next_key_seed(AppendName(&mut document.text))? {
             let value: &RawValue = map.next_value()?;
             let value = append(&mut document.text, value.get());
-            document.fields.push(Field { name, value });
+            document.fields.push(Field {
+                name,
+                value,
+                quoted: None,
+            });
         }
-        Ok(document)
+        Ok(())
     }
 }
 
@@ -456,6 +594,38 @@ mod tests {
             document.to_bytes(),
             "{\"n\u{e9}w\":\"\u{e9}\\u0001\",\"n\":-0.50e3}"
         );
+    }
+
+    #[test]
+    fn texts_are_what_they_are_until_their_json_is_wanted() {
+        let mut document = Document::new();
+        document.set_str("a", "x\ny");
+        document.set_str("b", "");
+        document.set_str("c", "");
+        document.set_str("b", "");
+        document.set_str("c", "");
+        assert_eq!(document.get_str("a").as_deref(), Some("x\ny"));
+        assert_eq!(document.get("a"), Some("\"x\\ny\""));
+        assert!(document.has("a") && !document.has("a.b"));
+        assert!(document.rename("c", "d") && !document.remove_path("a.b"));
+        let mut other = Document::parse(br#"{"a":1}"#).unwrap();
+        other.merge(&document, true);
+        let written = r#"{"a":"x\ny","b":"","d":""}"#;
+        assert_eq!(document.to_bytes(), written);
+        assert_eq!(other.to_bytes(), written);
+        let fields: Vec<_> = other.fields().collect();
+        assert_eq!(fields[1], ("b", "\"\""));
+    }
+
+    #[test]
+    fn an_objects_text_is_merged_or_leaves_everything_as_it_was() {
+        let mut document = Document::parse(br#"{"a":0,"line":"l"}"#).unwrap();
+        assert!(document.append_object(br#"{"b":1,"c":}"#).is_err());
+        assert_eq!(document.to_bytes(), r#"{"a":0,"line":"l"}"#);
+        let own_count = document.append_object(br#"{"a":1, "\u006c":2}"#).unwrap();
+        assert_eq!(document.fields_from(own_count).count(), 2);
+        document.merge_appended(own_count, Some("line"), true);
+        assert_eq!(document.to_bytes(), r#"{"a":1,"l":2}"#);
     }
 
     #[test]

@@ -6,28 +6,62 @@ use std::borrow::Cow;
 pub fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(needs_escape) {
-        out.push_str(&rest[..at]);
-        push_escape(rest.as_bytes()[at], |piece| out.push_str(piece));
-        rest = &rest[at + 1..];
+    loop {
+        let plain = plain_length(rest.as_bytes());
+        out.push_str(&rest[..plain]);
+        let Some(byte) = rest.as_bytes().get(plain) else {
+            break;
+        };
+        push_escape(*byte, |piece| out.push_str(piece));
+        rest = &rest[plain + 1..];
     }
-    out.push_str(rest);
     out.push('"');
 }
 
 /// Appends a text as a JSON string, with its quotes, to bytes.
 pub fn write_quoted(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(needs_escape) {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        push_escape(rest.as_bytes()[at], |piece| {
-            out.extend_from_slice(piece.as_bytes());
-        });
-        rest = &rest[at + 1..];
+    let mut rest = text.as_bytes();
+    loop {
+        let plain = plain_length(rest);
+        out.extend_from_slice(&rest[..plain]);
+        let Some(byte) = rest.get(plain) else {
+            break;
+        };
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            byte => push_escape(*byte, |piece| out.extend_from_slice(piece.as_bytes())),
+        }
+        rest = &rest[plain + 1..];
     }
-    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
+}
+
+/// How many bytes stand before the first one that a JSON string has to escape: quotes, backslashes and controls.
+pub fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    // Eight bytes at a time: the lowest high bit that is set marks the first of them; those above it may be wrong.
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS;
+    let mut at = 0;
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        let word = u64::from_le_bytes(word.try_into().unwrap_or([0; 8]));
+        let found = below(word, 0x20)
+            | below(word ^ (ONES * u64::from(b'"')), 1)
+            | below(word ^ (ONES * u64::from(b'\\')), 1);
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = words.remainder();
+    at + rest
+        .iter()
+        .position(|byte| needs_escape(*byte))
+        .unwrap_or(rest.len())
 }
 
 /// The text a JSON string stands for, copied only where it has escapes; `None` for any other value.
@@ -103,6 +137,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_bytes_are_counted_as_one_by_one(bytes in proptest::collection::vec(prop_oneof![8 => 0x20u8..=0xFF, 1 => any::<u8>()], 0..40)) {
+            let expected = bytes.iter().position(|byte| needs_escape(*byte));
+            prop_assert_eq!(plain_length(&bytes), expected.unwrap_or(bytes.len()));
+        }
+
         #[test]
         fn any_text_is_quoted_as_serde_does(text in "\\PC{0,20}[\"\\\\\u{0}-\u{1f}]{0,6}\\PC{0,20}") {
             let (mut out, mut bytes) = (String::new(), Vec::new());

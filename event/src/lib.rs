@@ -8,6 +8,7 @@ mod batch;
 mod day;
 mod document;
 mod index_name;
+mod json_object;
 pub mod json_text;
 mod ledger;
 mod refresh;

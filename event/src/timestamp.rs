@@ -92,18 +92,17 @@ impl Timestamp {
     /// `2026-11-23T10:00:00.120Z`, `2026-11-23T10:00:00.123456789Z`.
     pub fn to_rfc3339(self) -> String {
         let (date_time, nanos) = self.civil();
-        let digits = match nanos {
-            n if n % 1_000_000 == 0 => format!("{:03}", n / 1_000_000),
-            n if n % 1_000 == 0 => format!("{:06}", n / 1_000),
-            n => format!("{n:09}"),
-        };
-        format!("{}.{digits}Z", seconds_text(date_time))
+        match nanos {
+            n if n % 1_000_000 == 0 => written(date_time, n / 1_000_000, 3),
+            n if n % 1_000 == 0 => written(date_time, n / 1_000, 6),
+            n => written(date_time, n, 9),
+        }
     }
 
     /// Writes RFC 3339 in UTC with exactly three digits of fraction, cutting the rest.
     pub fn to_rfc3339_millis(self) -> String {
         let (date_time, nanos) = self.civil();
-        format!("{}.{:03}Z", seconds_text(date_time), nanos / 1_000_000)
+        written(date_time, nanos / 1_000_000, 3)
     }
 
     fn civil(self) -> (DateTime, i32) {
@@ -120,16 +119,25 @@ impl fmt::Display for Timestamp {
     }
 }
 
-fn seconds_text(date_time: DateTime) -> String {
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        date_time.year(),
-        date_time.month(),
-        date_time.day(),
-        date_time.hour(),
-        date_time.minute(),
-        date_time.second()
-    )
+/// By hand: every event whose line has a time of its own gets one.
+fn written(date_time: DateTime, fraction: i32, digits: u32) -> String {
+    let mut out = String::with_capacity(30);
+    for (number, digits, behind) in [
+        (i32::from(date_time.year()), 4, '-'),
+        (i32::from(date_time.month()), 2, '-'),
+        (i32::from(date_time.day()), 2, 'T'),
+        (i32::from(date_time.hour()), 2, ':'),
+        (i32::from(date_time.minute()), 2, ':'),
+        (i32::from(date_time.second()), 2, '.'),
+        (fraction, digits, 'Z'),
+    ] {
+        for place in (0..digits).rev() {
+            let digit = number.unsigned_abs() / 10u32.pow(place) % 10;
+            out.push(char::from(b'0' + digit as u8));
+        }
+        out.push(behind);
+    }
+    out
 }
 
 /// Milliseconds since 1970: exactly where the text is plain digits, else as the double says.

@@ -60,13 +60,17 @@ impl Json {
     }
 
     fn spread(&self, text: &str, document: &mut Document) -> Result<(), String> {
-        let object = Document::parse(text.as_bytes()).map_err(|error| error.to_string())?;
-        let field = &self.settings.field;
-        let brings_own = object.fields().any(|(name, _)| name == field);
-        if self.settings.remove && !(brings_own && self.settings.overwrite) {
-            document.remove(field);
-        }
-        document.merge(&object, self.settings.overwrite);
+        let own_count = document
+            .append_object(text.as_bytes())
+            .map_err(|error| error.to_string())?;
+        let Settings {
+            field, overwrite, ..
+        } = &self.settings;
+        let brings_own = document
+            .fields_from(own_count)
+            .any(|(name, _)| name == field);
+        let is_removed = self.settings.remove && !(brings_own && *overwrite);
+        document.merge_appended(own_count, is_removed.then_some(field), *overwrite);
         Ok(())
     }
 }

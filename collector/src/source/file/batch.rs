@@ -2,6 +2,7 @@
 //!
 //! Without a pipeline the text is written straight into one buffer that all events of the batch share.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,9 +10,12 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use event::{Batch, Document, Event, IndexName, Timestamp};
 
+use super::framing::Format;
 use super::tailer::{FileCounts, Line};
 use crate::pipeline::Pipeline;
 use crate::source::delivery::CountedBatch;
+use crate::source::journald::entry;
+use crate::source::journald::export::{Decoder, Entry, ExportError};
 
 /// What every event of a source has in common.
 pub struct Stamp {
@@ -23,6 +27,10 @@ pub struct Stamp {
     pub host_name: Option<String>,
     /// The steps, when there are any.
     pub pipeline: Option<Arc<Pipeline>>,
+    /// What its files consist of.
+    pub format: Format,
+    /// Longer values of a journal's entry are cut. Bytes.
+    pub value_bytes_max: usize,
     /// Where lines that are no UTF-8 are counted.
     pub counts: Arc<FileCounts>,
 }
@@ -39,13 +47,18 @@ pub struct BatchBuilder<'a> {
     /// `","host.name":"..."}`, or less.
     closing: Vec<u8>,
     sources: Vec<u8>,
-    /// Where each line's text ends in `sources`.
-    ends: Vec<usize>,
-    /// Events that went through a pipeline.
-    events: Vec<Event>,
+    rows: Vec<Row>,
     lines: u64,
     raw_bytes: u64,
     dropped: Vec<&'static str>,
+}
+
+/// One event whose text is in the buffer.
+struct Row {
+    /// Where its text ends.
+    end: usize,
+    /// Where it goes and when it was, unless it is as with all others.
+    target: Option<(IndexName, Timestamp)>,
 }
 
 impl<'a> BatchBuilder<'a> {
@@ -70,8 +83,7 @@ impl<'a> BatchBuilder<'a> {
             .into_bytes(),
             closing,
             sources: Vec::new(),
-            ends: Vec::new(),
-            events: Vec::new(),
+            rows: Vec::new(),
             lines: 0,
             raw_bytes: 0,
             dropped: Vec::new(),
@@ -82,9 +94,15 @@ impl<'a> BatchBuilder<'a> {
     pub fn push(&mut self, line: Line<'_>) {
         self.lines += 1;
         self.raw_bytes += line.raw_bytes as u64;
-        match &self.stamp.pipeline {
-            Some(pipeline) => self.push_through(pipeline, line),
-            None => self.push_plain(line),
+        match (self.stamp.format, &self.stamp.pipeline) {
+            (Format::JournaldExport, _) => self.push_entry(line),
+            (Format::Lines, Some(pipeline)) => {
+                let mut document = std::mem::take(&mut self.document);
+                self.fill(&mut document, line);
+                self.push_through(pipeline, &mut document);
+                self.document = document;
+            }
+            (Format::Lines, None) => self.push_plain(line),
         }
     }
 
@@ -95,23 +113,21 @@ impl<'a> BatchBuilder<'a> {
 
     /// Whether there is something to append; not so when a pipeline dropped every line.
     pub fn has_events(&self) -> bool {
-        !self.ends.is_empty() || !self.events.is_empty()
+        !self.rows.is_empty()
     }
 
     /// The batch, with how far the files have been read.
     pub fn finish(self, checkpoint: Option<Bytes>) -> CountedBatch {
-        let mut events = self.events;
-        events.reserve_exact(self.ends.len());
         let sources = Bytes::from(self.sources);
+        let mut events = Vec::with_capacity(self.rows.len());
         let mut start = 0;
-        for end in self.ends {
-            let source = sources.slice(start..end);
-            events.push(Event::create(
-                self.stamp.index.clone(),
-                self.received,
-                source,
-            ));
-            start = end;
+        for row in self.rows {
+            let source = sources.slice(start..row.end);
+            let (index, timestamp) = row
+                .target
+                .unwrap_or_else(|| (self.stamp.index.clone(), self.received));
+            events.push(Event::create(index, timestamp, source));
+            start = row.end;
         }
         CountedBatch {
             batch: Batch {
@@ -127,18 +143,10 @@ impl<'a> BatchBuilder<'a> {
     }
 
     fn push_plain(&mut self, line: Line<'_>) {
+        let text = self.text_of(line.text);
         let out = &mut self.sources;
         out.extend_from_slice(&self.opening);
-        match std::str::from_utf8(line.text) {
-            Ok(text) => push_escaped(out, text),
-            Err(_) => {
-                self.stamp
-                    .counts
-                    .invalid_utf8_lines
-                    .fetch_add(1, Ordering::Relaxed);
-                push_escaped(out, &String::from_utf8_lossy(line.text));
-            }
-        }
+        push_escaped(out, &text);
         out.extend_from_slice(b"\",\"log.file.path\":\"");
         push_escaped(out, &line.path.to_string_lossy());
         out.extend_from_slice(b"\",\"log.offset\":");
@@ -147,64 +155,128 @@ impl<'a> BatchBuilder<'a> {
             out.extend_from_slice(b",\"event.truncated\":true");
         }
         out.extend_from_slice(&self.closing);
-        self.ends.push(out.len());
+        let end = out.len();
+        self.rows.push(Row { end, target: None });
     }
 
-    fn push_through(&mut self, pipeline: &Pipeline, line: Line<'_>) {
-        let mut document = std::mem::take(&mut self.document);
-        self.fill(&mut document, line);
-        match pipeline.event(&mut document, &self.stamp.index, self.received) {
-            Ok(event) => self.events.push(event),
+    fn push_through(&mut self, pipeline: &Pipeline, document: &mut Document) {
+        let (index, received) = (&self.stamp.index, self.received);
+        match pipeline.write(document, index, received, &mut self.sources) {
+            Ok(target) => self.rows.push(Row {
+                end: self.sources.len(),
+                target: Some(target),
+            }),
             Err(reason) => self.dropped.push(reason),
         }
-        self.document = document;
     }
 
     fn fill(&self, document: &mut Document, line: Line<'_>) {
         document.clear();
-        let text = String::from_utf8_lossy(line.text);
-        if matches!(text, std::borrow::Cow::Owned(_)) {
-            self.stamp
-                .counts
-                .invalid_utf8_lines
-                .fetch_add(1, Ordering::Relaxed);
-        }
         document.set_str("@timestamp", &self.received_text);
-        match text.contains("\r\n") {
+        let text = self.text_of(line.text);
+        let has_return = memchr::memchr(b'\r', text.as_bytes()).is_some();
+        match has_return && text.contains("\r\n") {
             true => document.set_str("message", &text.replace("\r\n", "\n")),
             false => document.set_str("message", &text),
         }
-        document.set_str("log.file.path", &path_text(line.path));
-        document.set_value("log.offset", &line.offset);
-        if line.is_cut {
-            document.set_value("event.truncated", &true);
-        }
+        set_place(document, line);
         if let Some(host_name) = &self.stamp.host_name {
             document.set_str("host.name", host_name);
         }
     }
+
+    /// An entry of systemd's journal; what is none is kept as it came.
+    fn push_entry(&mut self, line: Line<'_>) {
+        let (mut document, time) = match self.read_entry(line) {
+            Ok(Some(entry)) => {
+                let (document, is_invalid) = entry::document_of(&entry, self.received);
+                self.stamp
+                    .counts
+                    .invalid_utf8_lines
+                    .fetch_add(u64::from(is_invalid), Ordering::Relaxed);
+                (document, entry::time_of(&entry))
+            }
+            Ok(None) => (self.unread_entry(line, "an entry without fields"), None),
+            Err(error) => (self.unread_entry(line, &error.to_string()), None),
+        };
+        set_place(&mut document, line);
+        if let Some(pipeline) = &self.stamp.pipeline {
+            self.push_through(pipeline, &mut document);
+            return;
+        }
+        document.write_to(&mut self.sources);
+        self.rows.push(Row {
+            end: self.sources.len(),
+            target: Some((self.stamp.index.clone(), time.unwrap_or(self.received))),
+        });
+    }
+
+    fn read_entry(&self, line: Line<'_>) -> Result<Option<Entry>, ExportError> {
+        let (mut decoder, mut entries) = (Decoder::new(self.stamp.value_bytes_max), Vec::new());
+        decoder.push(line.text, &mut entries)?;
+        // Its blank line is not of the text, and where it was cut there is none.
+        Ok(entries.pop().or_else(|| decoder.finish()))
+    }
+
+    fn unread_entry(&self, line: Line<'_>, problem: &str) -> Document {
+        let mut document = Document::new();
+        document.set_str("@timestamp", &self.received_text);
+        let kept = line.text.len().min(self.stamp.value_bytes_max);
+        document.set_str("message", &self.text_of(&line.text[..kept]));
+        if kept < line.text.len() {
+            document.set_value("event.truncated", &true);
+        }
+        document.set_str("error.type", "journald_export_malformed");
+        document.set_str("error.message", problem);
+        document
+    }
+
+    /// The bytes as text; what is none is replaced and counted.
+    fn text_of<'t>(&self, bytes: &'t [u8]) -> Cow<'t, str> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => {
+                self.stamp
+                    .counts
+                    .invalid_utf8_lines
+                    .fetch_add(1, Ordering::Relaxed);
+                String::from_utf8_lossy(bytes)
+            }
+        }
+    }
 }
 
-fn path_text(path: &Path) -> std::borrow::Cow<'_, str> {
+/// Says where in which file it stands, and whether it was cut.
+fn set_place(document: &mut Document, line: Line<'_>) {
+    document.set_str("log.file.path", &path_text(line.path));
+    let mut digits = [0; 20];
+    let digits = digits_of(line.offset, &mut digits);
+    document.set_number("log.offset", std::str::from_utf8(digits).unwrap_or("0"));
+    if line.is_cut {
+        document.set_value("event.truncated", &true);
+    }
+}
+
+fn path_text(path: &Path) -> Cow<'_, str> {
     path.to_string_lossy()
 }
 
 /// Writes a text as the inside of a JSON string, `\r\n` as `\n`.
 pub(in crate::source) fn push_escaped(out: &mut Vec<u8>, text: &str) {
-    let bytes = text.as_bytes();
-    let mut plain_from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if !NEEDS_ESCAPE[usize::from(*byte)] {
-            continue;
-        }
-        out.extend_from_slice(&bytes[plain_from..at]);
-        plain_from = at + 1;
+    let mut rest = text.as_bytes();
+    loop {
+        let plain = event::json_text::plain_length(rest);
+        out.extend_from_slice(&rest[..plain]);
+        let Some(byte) = rest.get(plain) else {
+            return;
+        };
+        rest = &rest[plain + 1..];
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\t' => out.extend_from_slice(b"\\t"),
-            b'\r' if bytes.get(at + 1) == Some(&b'\n') => {}
+            b'\r' if rest.first() == Some(&b'\n') => {}
             b'\r' => out.extend_from_slice(b"\\r"),
             control => {
                 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -214,23 +286,13 @@ pub(in crate::source) fn push_escaped(out: &mut Vec<u8>, text: &str) {
             }
         }
     }
-    out.extend_from_slice(&bytes[plain_from..]);
 }
 
-const NEEDS_ESCAPE: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(digits_of(number, &mut [0; 20]));
+}
 
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
+fn digits_of(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;
@@ -240,7 +302,7 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
             break;
         }
     }
-    out.extend_from_slice(&digits[at..]);
+    &digits[at..]
 }
 
 #[cfg(test)]
@@ -259,6 +321,8 @@ mod tests {
             index: IndexName::default_index(),
             host_name: Some("web-1".to_owned()),
             pipeline,
+            format: Format::Lines,
+            value_bytes_max: 1 << 20,
             counts: Arc::default(),
         }
     }
@@ -311,6 +375,37 @@ mod tests {
             sources(&stamp, &[line(br#"{"n":1.50}"#)]),
             [
                 r#"{"@timestamp":"2026-11-23T10:00:00.000Z","log.file.path":"/var/log/a \"b\".log","log.offset":1234,"host.name":"web-1","n":1.50}"#
+            ]
+        );
+    }
+
+    #[test]
+    fn an_entry_of_the_journal_becomes_what_the_journals_source_makes_of_it() {
+        let stamp = Stamp {
+            format: Format::JournaldExport,
+            value_bytes_max: 20,
+            host_name: None,
+            ..stamp(None)
+        };
+        let whole = line(b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1795428000123456\n_HOSTNAME=db-1\nPRIORITY=3\nMESSAGE=it broke\n");
+        let cut = Line {
+            is_cut: true,
+            ..line(b"__CURSOR=s=2\nMESSAGE\n\x40\0\0\0\0\0\0\0abcdefghijk")
+        };
+        let malformed = line(b"__CURSOR=s=3\nno field");
+        let place = r#""log.file.path":"/var/log/a \"b\".log","log.offset":1234"#;
+        assert_eq!(
+            sources(&stamp, &[whole, cut, malformed]),
+            [
+                format!(
+                    r#"{{"@timestamp":"2026-11-23T10:00:00.123456Z","message":"it broke","log.level":"error","host.name":"db-1","log.syslog.severity.code":3,{place}}}"#
+                ),
+                format!(
+                    r#"{{"@timestamp":"2026-11-23T10:00:00.000Z","message":"abcdefghijk","event.truncated":true,{place}}}"#
+                ),
+                format!(
+                    r#"{{"@timestamp":"2026-11-23T10:00:00.000Z","message":"__CURSOR=s=3\nno fiel","event.truncated":true,"error.type":"journald_export_malformed","error.message":"no field name: \"no field\"",{place}}}"#
+                ),
             ]
         );
     }

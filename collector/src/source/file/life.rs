@@ -10,6 +10,7 @@ use bytes::{Buf, BufMut, Bytes};
 use event::Timestamp;
 
 use super::content::{FileKey, Fingerprint};
+use super::encoding::Encoding;
 
 /// The first bytes of a content by which it is known again; less is too often the same banner or header line.
 pub const HEAD_BYTES: usize = 1024;
@@ -20,6 +21,14 @@ const RECORD_VERSION: u8 = 1;
 const IS_SKIPPING: u8 = 1;
 const IS_FINISHED: u8 = 2;
 const IS_TRUNCATED: u8 = 4;
+/// Two bits: which byte order mark it began with.
+const MARK_SHIFT: u8 = 3;
+const MARKS: [Option<Encoding>; 4] = [
+    None,
+    Some(Encoding::Utf8),
+    Some(Encoding::Utf16Le),
+    Some(Encoding::Utf16Be),
+];
 
 /// One content and how far it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +49,8 @@ pub struct Life {
     pub anchor: Fingerprint,
     /// Whether `offset` is inside a line that was cut, whose rest is to be skipped.
     pub is_skipping: bool,
+    /// The encoding its byte order mark names, once that was read.
+    pub mark: Option<Encoding>,
     /// Whether it was read to the end of a compressed file.
     pub is_finished: bool,
     /// Whether its file was truncated, so that only a copy may still hold it.
@@ -48,7 +59,44 @@ pub struct Life {
     pub is_changed: bool,
     /// When no file held it any more; not kept over a restart.
     pub lost_at: Option<Timestamp>,
+    /// Its very first bytes, as far as they were seen since the start: with thousands of files most are told apart by
+    /// them, without looking into each.
+    pub start: Start,
 }
+
+/// The first bytes of a content, at most [`START_BYTES`]. Not part of its record.
+#[derive(Debug, Clone, Default)]
+pub struct Start(Box<[u8]>);
+
+/// Enough for a time and the beginning of a message.
+pub const START_BYTES: usize = 128;
+
+impl Start {
+    /// Of bytes from the very beginning.
+    pub fn of(bytes: &[u8]) -> Start {
+        Start(bytes[..bytes.len().min(START_BYTES)].into())
+    }
+
+    /// Whether these first bytes could be followed by the same content.
+    pub fn may_be_of(&self, head: &[u8]) -> bool {
+        let both = self.0.len().min(head.len());
+        self.0[..both] == head[..both]
+    }
+
+    /// Whether more bytes would tell more.
+    pub fn is_short_of(&self, head: &[u8]) -> bool {
+        self.0.len() < head.len().min(START_BYTES)
+    }
+}
+
+/// What is seen of a content is no difference between two records of it.
+impl PartialEq for Start {
+    fn eq(&self, _: &Start) -> bool {
+        true
+    }
+}
+
+impl Eq for Start {}
 
 impl Life {
     /// A content nothing of was read.
@@ -62,10 +110,12 @@ impl Life {
             crc: 0,
             anchor: Fingerprint::of(b""),
             is_skipping: false,
+            mark: None,
             is_finished: false,
             is_truncated: false,
             is_changed: false,
             lost_at: None,
+            start: Start::default(),
         }
     }
 
@@ -86,10 +136,12 @@ impl Life {
         let mut out = Vec::with_capacity(72 + path.len());
         out.put_u8(RECORD_VERSION);
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        let mark = MARKS.iter().position(|mark| *mark == self.mark);
         out.put_u8(
             flag(self.is_skipping, IS_SKIPPING)
                 | flag(self.is_finished, IS_FINISHED)
-                | flag(self.is_truncated, IS_TRUNCATED),
+                | flag(self.is_truncated, IS_TRUNCATED)
+                | (mark.unwrap_or(0) as u8) << MARK_SHIFT,
         );
         out.put_u64(self.key.device);
         out.put_u64(self.key.inode);
@@ -131,10 +183,12 @@ impl Life {
             crc,
             anchor,
             is_skipping: flags & IS_SKIPPING != 0,
+            mark: MARKS[usize::from(flags >> MARK_SHIFT & 3)],
             is_finished: flags & IS_FINISHED != 0,
             is_truncated: flags & IS_TRUNCATED != 0,
             is_changed: false,
             lost_at: None,
+            start: Start::default(),
         })
     }
 }
@@ -164,6 +218,7 @@ mod tests {
         );
         life.advance(b"one\n", 4);
         life.is_skipping = true;
+        life.mark = Some(Encoding::Utf16Be);
         let mut expected = life.clone();
         expected.is_changed = false;
         assert_eq!(Life::decode(&life.encode()), Some(expected));

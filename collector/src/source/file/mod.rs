@@ -18,7 +18,9 @@ use crate::transform::multiline::{self, Multiline};
 
 pub mod batch;
 mod content;
-mod framing;
+pub mod encoding;
+mod entries;
+pub mod framing;
 mod glob;
 mod life;
 #[cfg(test)]
@@ -27,7 +29,8 @@ mod newcomer;
 pub mod tailer;
 
 use batch::{BatchBuilder, Stamp};
-use framing::Framer;
+use encoding::Encoding;
+use framing::{Format, Framer};
 use glob::Glob;
 use tailer::{FileCounts, POLL_EVERY, Rules, SCAN_EVERY, Tailer};
 
@@ -37,6 +40,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const TURN_BYTES: usize = 256 << 10;
 /// Half of what a process may usually hold open (1024), for the file sources and the rest of the appliance.
 const OPEN_FILES_MAX: usize = 512;
+/// Longer than an ordinary night, so that the usual rotation meets files that are open.
+const CLOSE_IDLE_AFTER_SECONDS: u64 = 12 * 3600;
 /// The usual `limits.event`.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -55,13 +60,22 @@ pub struct Settings {
     /// The pipeline its events go through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
+    /// What the files consist of.
+    #[serde(default)]
+    pub format: Format,
+    /// How the bytes of files without a byte order mark are text.
+    #[serde(default)]
+    pub encoding: Encoding,
     /// How lines are joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiline: Option<multiline::Settings>,
+    /// A file that did not grow for this many seconds is closed, and opened again when it grows.
+    #[serde(default = "close_idle_after_seconds")]
+    pub close_idle_after_seconds: u64,
     /// Where files that exist at the very first start are read from.
     #[serde(default)]
     pub start_at: StartAt,
-    /// Longer lines are cut and say `event.truncated`. Bytes.
+    /// Longer lines are cut and say `event.truncated`. Bytes as they lie in the file.
     #[serde(default = "line_bytes_max")]
     pub max_line_bytes: usize,
 }
@@ -94,7 +108,10 @@ impl Settings {
             exclude: Vec::new(),
             index: None,
             pipeline: None,
+            format: Format::Lines,
+            encoding: Encoding::Utf8,
             multiline: None,
+            close_idle_after_seconds: CLOSE_IDLE_AFTER_SECONDS,
             start_at: StartAt::Beginning,
             max_line_bytes: LINE_BYTES_MAX,
         }
@@ -131,10 +148,20 @@ impl Settings {
         if self.max_line_bytes == 0 {
             return Err("max_line_bytes is 0; write for instance 1048576".to_owned());
         }
+        if self.format == Format::JournaldExport && self.multiline.is_some() {
+            return Err("multiline joins lines, and format: journald_export has none".to_owned());
+        }
+        if self.format == Format::JournaldExport && self.encoding != Encoding::Utf8 {
+            return Err(
+                "format: journald_export has an encoding of its own; leave out encoding".to_owned(),
+            );
+        }
         Ok(Rules {
             include: globs(&self.include)?,
             exclude: globs(&self.exclude)?,
             framer: Framer {
+                format: self.format,
+                encoding: self.encoding,
                 event_bytes_max: self.max_line_bytes,
                 multiline: self
                     .multiline
@@ -146,6 +173,7 @@ impl Settings {
             turn_bytes: TURN_BYTES,
             batch_bytes: BATCH_BYTES,
             open_files_max: OPEN_FILES_MAX,
+            close_idle_after: Duration::from_secs(self.close_idle_after_seconds),
         })
     }
 }
@@ -162,6 +190,8 @@ impl FileSource {
             index: index_name(settings.index.as_ref())?,
             host_name: parts.host_name.clone(),
             pipeline: parts.steps(),
+            format: settings.format,
+            value_bytes_max: settings.max_line_bytes,
             counts: Arc::clone(&counts),
         };
         Ok(FileSource {
@@ -303,6 +333,10 @@ async fn read_while(
 
 fn globs(patterns: &[String]) -> Result<Vec<Glob>, String> {
     patterns.iter().map(|text| Glob::parse(text)).collect()
+}
+
+fn close_idle_after_seconds() -> u64 {
+    CLOSE_IDLE_AFTER_SECONDS
 }
 
 fn line_bytes_max() -> usize {
@@ -481,6 +515,14 @@ mod tests {
             (
                 r#"{"include":["/a"],"max_line_bytes":0}"#,
                 "max_line_bytes is 0",
+            ),
+            (
+                r#"{"include":["/a"],"format":"journald_export","multiline":{"start":"x"}}"#,
+                "has none",
+            ),
+            (
+                r#"{"include":["/a"],"format":"journald_export","encoding":"utf-16le"}"#,
+                "leave out encoding",
             ),
         ];
         for (settings, part) in cases {

@@ -15,7 +15,8 @@ use event::Timestamp;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::framing::Framer;
+use super::encoding::Encoding;
+use super::framing::{Format, Framer};
 use super::glob::Glob;
 use super::tailer::{FileCounts, Rules, Tailer};
 use crate::source::checkpoint::{Entries, apply};
@@ -68,6 +69,8 @@ impl World {
             include: vec![Glob::parse(&include).unwrap()],
             exclude: Vec::new(),
             framer: Framer {
+                format: Format::Lines,
+                encoding: Encoding::Utf8,
                 event_bytes_max: 1000,
                 multiline: None,
             },
@@ -75,6 +78,7 @@ impl World {
             turn_bytes: 200,
             batch_bytes: 700,
             open_files_max: 100,
+            close_idle_after: Duration::from_secs(3600),
         });
         World {
             tailer: Tailer::new(rules.clone(), &Entries::new(), Arc::default()),
@@ -95,14 +99,32 @@ impl World {
     }
 
     fn append(&self, text: &str) {
+        self.append_bytes(text.as_bytes());
+    }
+
+    fn append_bytes(&self, bytes: &[u8]) {
         let path = self.path("app.log");
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(path)
             .unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+        file.write_all(bytes).unwrap();
         self.stamp(&file);
+    }
+
+    /// Writes a file whose last change is so many seconds before the model's time.
+    fn write_aged(&self, name: &str, text: &str, seconds: u64) {
+        fs::write(self.path(name), text).unwrap();
+        let file = File::options().write(true).open(self.path(name)).unwrap();
+        let nanos = self.now.minus(Duration::from_secs(seconds)).nanos() as u64;
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
+            .unwrap();
+    }
+
+    fn open_files(&self) -> usize {
+        let files = self.tailer.files.values();
+        files.filter(|file| file.content.is_some()).count()
     }
 
     /// Gives a file the model's time: the file system's does not move on between the steps of a test.
@@ -143,7 +165,7 @@ impl World {
     fn read(&mut self, is_appended: bool) -> u64 {
         let mut lines = Vec::new();
         let work = self.tailer.read(self.now, &mut |line| {
-            lines.push(String::from_utf8(line.text.to_vec()).unwrap());
+            lines.push(String::from_utf8_lossy(line.text).into_owned());
         });
         if !is_appended {
             return work;
@@ -319,13 +341,304 @@ proptest! {
 
     /// All rotated files are within the patterns.
     #[test]
-    fn every_line_arrives_once(steps in steps(), open_files_max in 1usize..6) {
-        let mut world = World::new("app.log*", |rules| Rules { open_files_max, ..rules });
+    fn every_line_arrives_once(steps in steps(), open_files_max in 1usize..6, idle_seconds in 0u64..12) {
+        let close_idle_after = Duration::from_secs(idle_seconds);
+        let mut world = World::new("app.log*", |rules| Rules { open_files_max, close_idle_after, ..rules });
         for step in &steps {
             world.run(step);
         }
         world.assert_every_line_once();
     }
+
+    /// Written in pieces that part code units and characters, read in between, and started again in the middle: what
+    /// comes out is what the whole file decodes to.
+    #[test]
+    fn files_of_any_encoding_are_read_as_if_decoded_at_once(
+        text in "[ab\u{e9}\u{20ac}\u{0a0a}\u{1f600}\n\r]{0,60}",
+        encoding in 0usize..4,
+        is_marked in any::<bool>(),
+        steps in proptest::collection::vec((1usize..15, 0u8..4), 0..12),
+    ) {
+        let (encoding, reference) = [
+            (Encoding::Utf8, encoding_rs::UTF_8),
+            (Encoding::Utf16Le, encoding_rs::UTF_16LE),
+            (Encoding::Utf16Be, encoding_rs::UTF_16BE),
+            (Encoding::Latin1, encoding_rs::WINDOWS_1252),
+        ][encoding];
+        let is_marked = is_marked && encoding != Encoding::Latin1;
+        let marked = if is_marked { format!("\u{feff}{text}") } else { text };
+        let bytes: Vec<u8> = match encoding {
+            Encoding::Utf8 => marked.into_bytes(),
+            Encoding::Utf16Le => marked.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            Encoding::Utf16Be => marked.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            Encoding::Latin1 => marked.chars().map(|character| character as u8).collect(),
+        };
+        // One byte alone may become anything.
+        prop_assume!(bytes.len() != 1);
+        let mut world = World::new("app.log", |rules| {
+            // A mark is believed whatever the settings say.
+            let encoding = if is_marked { Encoding::Latin1 } else { encoding };
+            let framer = Framer { encoding, ..rules.framer.clone() };
+            Rules { framer, turn_bytes: 7, ..rules }
+        });
+        let mut rest = &bytes[..];
+        for (length, action) in steps {
+            let (piece, behind) = rest.split_at(length.min(rest.len()));
+            rest = behind;
+            if !piece.is_empty() {
+                world.append_bytes(piece);
+            }
+            world.wait(1);
+            match action {
+                0 => world.crash(),
+                1 => {
+                    world.read(false);
+                    world.crash();
+                }
+                _ => {
+                    world.read(true);
+                }
+            }
+        }
+        if !rest.is_empty() {
+            world.append_bytes(rest);
+        }
+        world.settle();
+        let (whole, _) = reference.decode_with_bom_removal(&bytes);
+        let lines: Vec<&str> = whole
+            .split('\n')
+            .map(|line| line.strip_suffix('\r').unwrap_or(line))
+            .map(|line| line.trim_start_matches('\0'))
+            .filter(|line| !line.is_empty())
+            .collect();
+        prop_assert_eq!(&world.delivered, &lines);
+    }
+}
+
+#[test]
+fn what_is_there_at_the_start_is_read_oldest_first() {
+    let mut world = World::new("app.log*", |rules| rules);
+    let text = |name: &str| -> String {
+        let lines = (0..40).map(|n| format!("{name} {n} {}\n", "y".repeat(60)));
+        lines.collect()
+    };
+    for (name, age) in [
+        ("app.log", 1),
+        ("app.log.1", 60),
+        ("app.log.10", 600),
+        ("app.log.2", 120),
+    ] {
+        world.write_aged(name, &text(name), age);
+    }
+    // New ones wait their turn, too, but nothing waits for what cannot be read.
+    world.write_aged("app.log.empty", "", 1000);
+    world.settle();
+    let names = world
+        .delivered
+        .iter()
+        .filter_map(|line| line.split(' ').next());
+    let mut order: Vec<&str> = names.collect();
+    assert_eq!(order.len(), 160);
+    order.dedup();
+    assert_eq!(order, ["app.log.10", "app.log.2", "app.log.1", "app.log"]);
+}
+
+#[test]
+fn a_file_that_is_written_all_the_time_does_not_hold_up_younger_ones() {
+    let mut world = World::new("*.log", |rules| rules);
+    world.write_aged("busy.log", "first\n", 60);
+    world.write_aged("other.log", "other\n", 1);
+    for n in 0..10 {
+        world.wait(1);
+        let path = world.path("busy.log");
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        writeln!(file, "line {n}").unwrap();
+        world.stamp(&file);
+        world.read(true);
+    }
+    assert!(world.delivered.iter().any(|line| line == "other"));
+}
+
+#[test]
+fn a_file_outside_of_the_patterns_is_not_read_whatever_its_inode_was() {
+    let mut world = World::new("app.log", |rules| Rules {
+        close_idle_after: Duration::from_secs(10),
+        ..rules
+    });
+    world.write(3, 10, false);
+    world.settle();
+    assert_eq!(world.open_files(), 0);
+    // As a new file does that is given the inode of a deleted one.
+    fs::rename(world.path("app.log"), world.path("secret")).unwrap();
+    fs::write(world.path("secret"), "secret\n").unwrap();
+    world.settle();
+    assert_eq!(world.delivered.len(), 3);
+    assert!(world.tailer.files.is_empty());
+}
+
+#[test]
+fn an_idle_file_is_closed_and_nothing_of_it_is_lost_to_a_rotation() {
+    // The rotated file is out of the patterns: nothing but the folder tells where it went.
+    let mut world = World::new("app.log", |rules| Rules {
+        close_idle_after: Duration::from_secs(60),
+        ..rules
+    });
+    world.write(2, 10, false);
+    world.settle();
+    assert_eq!((world.open_files(), world.tailer.files.len()), (0, 1));
+    world.write(1, 10, false);
+    world.wait(1);
+    world.read_all();
+    assert_eq!((world.delivered.len(), world.open_files()), (3, 1));
+
+    world.settle();
+    assert_eq!(world.open_files(), 0);
+    world.write(1, 10, false);
+    world.rename();
+    let old = world.oldest_rotated().unwrap();
+    world.write(1, 10, false);
+    world.wait(1);
+    world.read_all();
+    assert_eq!(world.delivered.len(), 5);
+    // A writer that was not told yet.
+    world.wait(20);
+    world.read_all();
+    let mut late = OpenOptions::new().append(true).open(&old).unwrap();
+    late.write_all(b"late\n").unwrap();
+    world.stamp(&late);
+    world.wait(1);
+    world.read_all();
+    assert_eq!(world.delivered.last().map(String::as_str), Some("late"));
+    world.settle();
+    world.settle();
+    assert_eq!(world.tailer.files.len(), 1, "the old one was let go");
+
+    // Closed, then truncated and written anew.
+    fs::write(world.path("app.log"), "").unwrap();
+    world.append("new\n");
+    world.settle();
+    assert_eq!(world.delivered.last().map(String::as_str), Some("new"));
+    assert_eq!(world.delivered.len(), 7);
+}
+
+#[test]
+fn the_half_line_of_a_file_that_had_to_be_closed_is_taken_at_last() {
+    let mut world = World::new("*.log", |rules| Rules {
+        open_files_max: 1,
+        ..rules
+    });
+    for n in 0..3 {
+        fs::write(
+            world.path(&format!("{n}.log")),
+            format!("{n} whole\n{n} half"),
+        )
+        .unwrap();
+    }
+    world.settle();
+    assert_eq!(world.delivered.len(), 6, "{:?}", world.delivered);
+}
+
+#[test]
+fn five_thousand_files_are_followed_with_few_descriptors() {
+    const FILES: usize = 5000;
+    const OPEN_MAX: usize = 64;
+    let mut world = World::new("**/*.log", |rules| Rules {
+        exclude: Vec::new(),
+        turn_bytes: 64 << 10,
+        batch_bytes: 1 << 20,
+        open_files_max: OPEN_MAX,
+        close_idle_after: Duration::from_secs(5),
+        ..rules
+    });
+    let left_out = Glob::parse(&format!("{}/**/debug-*.log", world.folder.path().display()));
+    world.rules.exclude = vec![left_out.unwrap()];
+    world.crash();
+    let name = |n: usize| format!("{:02}/app-{n}.log", n % 50);
+    for n in 0..FILES {
+        if n < 50 {
+            fs::create_dir(world.path(&format!("{n:02}"))).unwrap();
+            fs::write(world.path(&format!("{n:02}/debug-{n}.log")), "left out\n").unwrap();
+        }
+        // Some are all alike, as markers and banners are.
+        let text = match n % 10 {
+            0 => "done\n".to_owned(),
+            _ => format!("service {n} started {}\n", "x".repeat(n % 97)),
+        };
+        fs::write(world.path(&name(n)), text).unwrap();
+    }
+    for _ in 0..30 {
+        world.read_all();
+        assert!(world.open_files() <= OPEN_MAX, "{}", world.open_files());
+        world.wait(1);
+    }
+    assert_eq!(world.delivered.len(), FILES);
+    assert_eq!(world.open_files(), 0, "idle ones are closed");
+
+    // A few grow, some are rotated within the patterns while they are closed, and then the process is killed.
+    for n in (0..FILES).step_by(100) {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(world.path(&name(n)))
+            .unwrap();
+        writeln!(file, "more {n}").unwrap();
+        world.stamp(&file);
+        if n % 200 == 0 {
+            fs::rename(world.path(&name(n)), world.path(&format!("00/old-{n}.log"))).unwrap();
+        }
+    }
+    world.wait(1);
+    world.read_all();
+    assert_eq!(world.delivered.len(), FILES + 50);
+    world.crash();
+    for n in (0..FILES).step_by(1000) {
+        let path = world.path(&format!("00/old-{n}.log"));
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        writeln!(file, "last {n}").unwrap();
+    }
+    for _ in 0..20 {
+        world.read_all();
+        assert!(world.open_files() <= OPEN_MAX, "{}", world.open_files());
+        world.wait(1);
+    }
+    assert_eq!(world.delivered.len(), FILES + 55);
+}
+
+#[test]
+fn entries_of_an_exported_journal_arrive_once_over_crashes() {
+    let mut world = World::new("app.log", |rules| {
+        let framer = Framer {
+            format: Format::JournaldExport,
+            ..rules.framer.clone()
+        };
+        Rules { framer, ..rules }
+    });
+    for n in 0..30u64 {
+        let value = format!(
+            "line {n}\n\n__CURSOR=no entry\n{}",
+            "v".repeat(n as usize * 20)
+        );
+        let mut entry = format!("__CURSOR=s=1;i={n}\nPRIORITY=6\nMESSAGE\n").into_bytes();
+        entry.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        entry.extend_from_slice(value.as_bytes());
+        entry.extend_from_slice(b"\n\n");
+        let (first, rest) = entry.split_at(entry.len() / 2);
+        world.append_bytes(first);
+        world.wait(1);
+        world.read(n % 3 != 0);
+        if n % 3 == 0 {
+            world.crash();
+        }
+        world.append_bytes(rest);
+        world.wait(1);
+        world.read(true);
+    }
+    world.settle();
+    let cursors = world
+        .delivered
+        .iter()
+        .filter_map(|entry| entry.lines().next());
+    let expected: Vec<String> = (0..30).map(|n| format!("__CURSOR=s=1;i={n}")).collect();
+    assert_eq!(cursors.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -435,7 +748,7 @@ fn a_new_file_that_begins_like_the_rotated_one_is_not_taken_for_a_copy() {
     let mut world = World::new("app.log*", |rules| {
         let framer = Framer {
             event_bytes_max: 4000,
-            multiline: None,
+            ..rules.framer.clone()
         };
         Rules { framer, ..rules }
     });
@@ -500,8 +813,8 @@ fn lines_are_joined_across_reads_and_crashes() {
     let multiline = Some(Multiline::compile(&rule).unwrap());
     let mut world = World::new("app.log", |rules| {
         let framer = Framer {
-            event_bytes_max: 1000,
             multiline,
+            ..rules.framer.clone()
         };
         Rules { framer, ..rules }
     });
@@ -540,6 +853,9 @@ fn many_files_share_few_open_handles_and_take_turns() {
         open_files_max: 4,
         ..rules
     });
+    // After the start, for which files are read one after the other.
+    world.read(true);
+    world.wait(1);
     for n in 0..50 {
         let text: String = (0..20)
             .map(|line| format!("{n} {line} {}\n", "y".repeat(60)))

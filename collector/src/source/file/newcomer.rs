@@ -13,7 +13,8 @@ use std::time::Duration;
 use event::Timestamp;
 
 use super::content::{End, FileKey, Fingerprint, Stat};
-use super::life::{HEAD_BYTES, Life};
+use super::encoding::Encoding;
+use super::life::{HEAD_BYTES, Life, Start};
 use super::tailer::{After, POLL_EVERY, Role, SCAN_EVERY, TailedFile, Tailer, is_over};
 
 /// Between copying and truncating a short file there is at most this long; a logrotate run does both at once.
@@ -170,7 +171,8 @@ impl Tailer {
                 After::Keep(1)
             }
             Judgement::Hold => {
-                file.next_check = now.plus(POLL_EVERY);
+                // It takes seconds, and there may be thousands of them.
+                file.next_check = now.plus(SCAN_EVERY);
                 file.role = Role::Newcomer(newcomer);
                 After::Keep(0)
             }
@@ -229,7 +231,8 @@ impl Tailer {
     fn begin(&mut self, file: &TailedFile, head: &[u8]) -> u64 {
         let id = self.next_life;
         self.next_life += 1;
-        let life = Life::new(file.key, file.path.clone(), Fingerprint::of(head));
+        let mut life = Life::new(file.key, file.path.clone(), Fingerprint::of(head));
+        life.start = Start::of(head);
         self.lives.insert(id, life);
         self.claim(file.key, id);
         id
@@ -251,7 +254,9 @@ impl Tailer {
             life.base = stat.size;
             life.offset = stat.size;
             life.anchor = Fingerprint::of(&tail);
-            life.is_skipping = tail.last() != Some(&b'\n');
+            life.mark = Encoding::of_mark(head).map(|(encoding, _)| encoding);
+            let encoding = life.mark.unwrap_or(self.rules.framer.encoding);
+            life.is_skipping = !encoding.ends_with(&tail, b'\n');
             life.is_changed = true;
         }
         file.role = Role::Follows(id);
@@ -311,7 +316,10 @@ impl Tailer {
         let mut hash_of_length = std::collections::HashMap::new();
         let mut found = Vec::new();
         for (id, life) in &self.lives {
-            if newcomer.rejected.contains(id) || life.head.length == 0 {
+            if life.head.length == 0
+                || !life.start.may_be_of(head)
+                || newcomer.rejected.contains(id)
+            {
                 continue;
             }
             let length = usize::from(life.head.length);
@@ -346,6 +354,13 @@ impl Tailer {
         newcomer: &mut Newcomer,
         sight: &Sight<'_>,
     ) -> Option<Judgement> {
+        let is_short = sight.stat.size < HEAD_BYTES as u64;
+        let is_through = is_over(sight.now, newcomer.since, COPY_GRACE);
+        let is_like_another = newcomer.alike.is_some_and(|alike| alike != id);
+        if is_like_another && is_short && is_through {
+            // That one is looked at; the thousand others that are like both need not be.
+            return None;
+        }
         let (head, now) = (sight.head, sight.now);
         let Some(mut model) = self.files.remove(&carrier) else {
             return Some(Judgement::Hold);

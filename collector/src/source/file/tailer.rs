@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use event::Timestamp;
 use super::content::{Content, End, FileKey, Fingerprint, Stat};
 use super::framing::{Flush, Frame, Framer};
 use super::glob::Glob;
-use super::life::{HEAD_BYTES, Life};
+use super::life::{HEAD_BYTES, Life, Start};
 use super::newcomer::Newcomer;
 use crate::source::checkpoint::{self, Entries};
 
@@ -68,12 +69,15 @@ pub struct Rules {
     pub batch_bytes: usize,
     /// At most this many files are held open; others are opened for their turn.
     pub open_files_max: usize,
+    /// A file that did not grow for this long is closed, and opened again when it grows.
+    pub close_idle_after: Duration,
 }
 
 /// One event as it lies in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// Its bytes, without the last line's end; joined events contain line ends.
+    /// Its text in UTF-8 as far as it is any, without the last line's end; joined events contain line ends. Of files of
+    /// another format the bytes as they lie there.
     pub text: &'a [u8],
     /// The path its content was first seen under.
     pub path: &'a Path,
@@ -96,7 +100,7 @@ pub struct FileCounts {
     pub cut_lines: AtomicU64,
     /// Bytes of those lines that were not stored.
     pub skipped_bytes: AtomicU64,
-    /// Lines that were no UTF-8 and stored with replacement characters.
+    /// Lines that were no text in their file's encoding, stored with replacement characters.
     pub invalid_utf8_lines: AtomicU64,
     /// Files found truncated or replaced in place, and read from their beginning.
     pub truncations: AtomicU64,
@@ -111,6 +115,9 @@ pub struct Tailer {
     pub(super) files: HashMap<FileKey, TailedFile>,
     /// Whose turn it is; holds every key of `files` once, and some that are gone.
     ring: VecDeque<FileKey>,
+    /// Files that were there at the start and their sizes then, oldest first: the first one is read that far before the
+    /// next one begins.
+    backlog: VecDeque<(FileKey, u64)>,
     pub(super) next_life: u64,
     last_scan: Option<Timestamp>,
     /// Lives dropped since the last checkpoint.
@@ -130,11 +137,17 @@ pub(super) struct TailedFile {
     pub(super) role: Role,
     /// Whether the last scan found a path to it.
     pub(super) is_listed: bool,
+    /// When it was first found under a name outside of the patterns, while it was not open.
+    renamed_at: Option<Timestamp>,
     pub(super) seen: Option<Stat>,
     pub(super) changed_at: Timestamp,
     pub(super) next_check: Timestamp,
     /// Whether everything complete was read when it was last looked at.
     pub(super) is_drained: bool,
+    /// Whether half a line waits behind what was read.
+    has_half_line: bool,
+    /// Whether it waits for older files of the backlog.
+    is_in_backlog: bool,
     /// Whether the open content is known to begin as its life does; for compressed ones, which are not checked at
     /// every turn. While a file is closed, another one may take its inode.
     pub(super) is_head_checked: bool,
@@ -181,6 +194,7 @@ impl Tailer {
             lives,
             files: HashMap::new(),
             ring: VecDeque::new(),
+            backlog: VecDeque::new(),
             next_life,
             last_scan: None,
             forgotten: Vec::new(),
@@ -197,6 +211,7 @@ impl Tailer {
         self.observe(now);
         let mut total = 0;
         loop {
+            self.pass_over_gone_backlog();
             let mut round = 0;
             for _ in 0..self.ring.len() {
                 if total + round >= self.rules.batch_bytes as u64 {
@@ -255,8 +270,14 @@ impl Tailer {
         emit: &mut dyn FnMut(Line<'_>),
     ) -> u64 {
         let is_due = now >= file.next_check || is_over(file.next_check, now, LONGEST_WAIT);
+        let first = self.backlog.front().filter(|(key, _)| *key == file.key);
+        let size_at_start = first.map(|(_, size)| *size);
         let after = match &file.role {
             _ if !is_due => After::Keep(0),
+            Role::Follows(_) if file.is_in_backlog && size_at_start.is_none() => {
+                self.hold(&mut file, now);
+                After::Keep(0)
+            }
             Role::Newcomer(_) => self.examine(&mut file, now),
             Role::Follows(life) => {
                 let life = *life;
@@ -268,17 +289,55 @@ impl Tailer {
             }
             Role::Unneeded => self.ignore(&mut file, now),
         };
-        match after {
-            After::Keep(work) => {
-                self.ring.push_back(file.key);
-                self.files.insert(file.key, file);
-                work
-            }
-            After::Lose => {
-                self.lose(file, now);
-                0
+        let mut work = match after {
+            After::Keep(work) => work,
+            After::Lose => 0,
+        };
+        if let Some(size) = size_at_start
+            && (work == 0 || self.is_read_up_to(&file, size))
+        {
+            // Through, or not to be read now; either way the next one begins, within this round.
+            self.backlog.pop_front();
+            file.is_in_backlog = false;
+            let next = self.backlog.front();
+            work = work.max(u64::from(next.is_some()));
+            if let Some(next) = next.and_then(|(key, _)| self.files.get_mut(key)) {
+                next.next_check = now;
             }
         }
+        match after {
+            After::Keep(_) => {
+                self.ring.push_back(file.key);
+                self.files.insert(file.key, file);
+            }
+            After::Lose => self.lose(file, now),
+        }
+        work
+    }
+
+    /// A file that is being written has no end; what it had at the start has one.
+    fn is_read_up_to(&self, file: &TailedFile, size: u64) -> bool {
+        let life = file.followed().and_then(|id| self.lives.get(&id));
+        file.is_plain() && life.is_some_and(|life| life.offset >= size)
+    }
+
+    fn pass_over_gone_backlog(&mut self) {
+        while let Some((first, _)) = self.backlog.front()
+            && !self.files.contains_key(first)
+        {
+            self.backlog.pop_front();
+        }
+    }
+
+    /// Keeps a file that waits for others open, as far as there is room: it may be deleted before its turn.
+    fn hold(&mut self, file: &mut TailedFile, now: Timestamp) {
+        let open_files = self.counts.open_files.load(Ordering::Relaxed);
+        let has_room = open_files < self.rules.open_files_max as u64;
+        if file.content.is_none() && has_room {
+            // What cannot be opened now is told at its turn.
+            drop(self.look(file, now));
+        }
+        file.next_check = now.plus(POLL_EVERY);
     }
 
     fn scan(&mut self, now: Timestamp) {
@@ -287,6 +346,7 @@ impl Tailer {
         for file in self.files.values_mut() {
             file.is_listed = false;
         }
+        let mut unknown: Vec<(i128, PathBuf, Stat)> = Vec::new();
         for (path, stat) in listed {
             match self.files.get_mut(&stat.key) {
                 // The first path of several to one file.
@@ -294,14 +354,24 @@ impl Tailer {
                 Some(file) => {
                     file.path = path;
                     file.is_listed = true;
+                    file.renamed_at = None;
                 }
-                None => self.add(path, stat.key, is_first, now),
+                None => unknown.push((stat.modified_nanos, path, stat)),
             }
         }
+        // Oldest first, so that the events of rotated files come in their order.
+        unknown.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        for (_, path, stat) in unknown {
+            if !self.files.contains_key(&stat.key) {
+                self.add(path, &stat, is_first, now);
+            }
+        }
+        let renamed = self.find_renamed(now);
         let gone: Vec<FileKey> = self
             .files
             .values()
             .filter(|file| !file.is_listed && file.content.is_none())
+            .filter(|file| !renamed.contains(&file.key))
             .map(|file| file.key)
             .collect();
         for key in gone {
@@ -317,6 +387,45 @@ impl Tailer {
         self.counts
             .files
             .store(self.files.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Finds closed files that were renamed out of the patterns, in the folder where they were: a line may have been
+    /// written since our last look, and a writer that was not told yet goes on writing. They are looked at by their new
+    /// name for a while. One that was moved to another folder is not found.
+    fn find_renamed(&mut self, now: Timestamp) -> HashSet<FileKey> {
+        let mut of_folder: HashMap<PathBuf, HashMap<u64, FileKey>> = HashMap::new();
+        for file in self.files.values() {
+            let is_missed = !file.is_listed && file.content.is_none();
+            let is_over = file
+                .renamed_at
+                .is_some_and(|at| is_over(now, at, RENAMED_IS_KEPT));
+            if let (true, false, Some(_), Some(folder)) =
+                (is_missed, is_over, file.followed(), file.path.parent())
+            {
+                let keys = of_folder.entry(folder.to_owned()).or_default();
+                keys.insert(file.key.inode, file.key);
+            }
+        }
+        let mut found = HashSet::new();
+        for (folder, keys) in of_folder {
+            let Ok(entries) = std::fs::read_dir(&folder) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                let Some(key) = keys.get(&entry.ino()) else {
+                    continue;
+                };
+                let path = entry.path();
+                let is_same = Stat::of_path(&path).is_ok_and(|stat| stat.key == *key);
+                if is_same && let Some(file) = self.files.get_mut(key) {
+                    file.path = path;
+                    file.renamed_at.get_or_insert(now);
+                    file.next_check = now;
+                    found.insert(*key);
+                }
+            }
+        }
+        found
     }
 
     fn listed_files(&mut self) -> Vec<(PathBuf, Stat)> {
@@ -341,7 +450,8 @@ impl Tailer {
             .collect()
     }
 
-    fn add(&mut self, path: PathBuf, key: FileKey, is_first_scan: bool, now: Timestamp) {
+    fn add(&mut self, path: PathBuf, stat: &Stat, is_first_scan: bool, now: Timestamp) {
+        let key = stat.key;
         if self.files.len() >= FILES_MAX {
             if !std::mem::replace(&mut self.is_overfull, true) {
                 tracing::warn!(path = %path.display(), files_max = FILES_MAX, "too many log files; this one and others are not followed: narrow the include patterns");
@@ -367,6 +477,9 @@ impl Tailer {
             }),
         };
         self.ring.push_back(key);
+        if is_first_scan {
+            self.backlog.push_back((key, stat.size));
+        }
         self.files.insert(
             key,
             TailedFile {
@@ -375,10 +488,13 @@ impl Tailer {
                 content: None,
                 role,
                 is_listed: true,
+                renamed_at: None,
                 seen: None,
                 changed_at: now,
                 next_check: now,
                 is_drained: false,
+                has_half_line: false,
+                is_in_backlog: is_first_scan,
                 is_head_checked: false,
             },
         );
@@ -492,16 +608,21 @@ impl Tailer {
         if !is_full {
             return;
         }
-        // Those that scans still find can be opened again; the quietest of them goes.
-        let quietest = self
+        // Those that scans still find can be opened again; the quietest of them go, several at a time, because with
+        // thousands of files this is asked often.
+        let mut open: Vec<(bool, Timestamp, FileKey)> = self
             .files
             .values()
             .filter(|file| file.is_listed && file.content.is_some())
-            .min_by_key(|file| (!file.is_drained, file.changed_at))
-            .map(|file| file.key);
-        if let Some(mut file) = quietest.and_then(|key| self.files.remove(&key)) {
-            self.close(&mut file);
-            self.files.insert(file.key, file);
+            .map(|file| (!file.is_drained, file.changed_at, file.key))
+            .collect();
+        open.sort_unstable();
+        let surplus = (self.rules.open_files_max / 8).max(1);
+        for (_, _, key) in open.into_iter().take(surplus) {
+            if let Some(mut file) = self.files.remove(&key) {
+                self.close(&mut file);
+                self.files.insert(file.key, file);
+            }
         }
     }
 
@@ -521,6 +642,15 @@ impl Tailer {
         self.buffer = buffer;
         let after = match after {
             Ok(after) | Err(Odd::Later(after)) => after,
+            Err(Odd::Replaced) if file.renamed_at.is_some() => {
+                // Its inode was given to another file, which nobody asked us to read.
+                life.lost_at = Some(now);
+                life.key = FileKey::NONE;
+                life.is_changed = true;
+                self.close(file);
+                file.role = Role::Unneeded;
+                After::Lose
+            }
             Err(Odd::Replaced) => {
                 tracing::info!(path = %file.path.display(), "a log file was truncated or replaced; reading it from its beginning");
                 self.counts.truncations.fetch_add(1, Ordering::Relaxed);
@@ -550,8 +680,9 @@ impl Tailer {
         buffer: &mut Vec<u8>,
         emit: &mut dyn FnMut(Line<'_>),
     ) -> Result<After, Odd> {
-        if file.content.is_none() && file.is_quiet(now) && file.is_path_unchanged() {
-            file.next_check = now.plus(SCAN_EVERY);
+        if file.content.is_none() && file.may_stay_closed(now) {
+            let is_quiet = is_over(now, file.changed_at, QUIET_AFTER);
+            file.next_check = now.plus(if is_quiet { SCAN_EVERY } else { POLL_EVERY });
             return Ok(After::Keep(0));
         }
         let stat = self.look(file, now).map_err(Odd::Later)?;
@@ -589,10 +720,17 @@ impl Tailer {
         let flush = self.flush_of(file, life, &stat, now);
         let is_all_read = !is_gzip && stat.size == life.offset;
         if file.is_quiet(now) && (is_all_read || flush == Flush::Nothing) {
+            file.has_half_line = !is_gzip && !is_all_read;
+            let is_idle = is_over(now, file.changed_at, self.rules.close_idle_after);
+            // By its name it can be opened again. Without one the descriptor is all there is.
+            if is_idle && is_all_read && file.is_listed && !stat.is_unlinked {
+                self.close(file);
+            }
             return Ok(file.settle(&stat, is_all_read, now));
         }
         let (consumed, end, is_all_read) = self.take_turn(file, life, flush, buffer, emit)?;
         file.is_drained = end == End::OfFile;
+        file.has_half_line = !is_gzip && !is_all_read;
         if is_gzip && end == End::OfFile && is_all_read && !life.is_finished {
             life.is_finished = true;
             life.is_changed = true;
@@ -667,26 +805,39 @@ impl Tailer {
     ) -> usize {
         let mut at = 0;
         while at < bytes.len() {
+            let framer = &self.rules.framer;
+            let encoding = life.mark.unwrap_or(framer.encoding);
+            let offset = life.offset + at as u64;
             if life.is_skipping {
-                let (skipped, is_over) = Framer::rest_of_line(&bytes[at..]);
+                let (skipped, is_over) = framer.rest(&bytes[at..], encoding, offset, flush);
                 self.counts
                     .skipped_bytes
                     .fetch_add(skipped as u64, Ordering::Relaxed);
                 at += skipped;
                 life.is_skipping = !is_over;
+                if skipped == 0 {
+                    break;
+                }
                 continue;
             }
-            let offset = life.offset + at as u64;
-            match self.rules.framer.next(&bytes[at..], offset == 0, flush) {
+            match framer.next(&bytes[at..], encoding, offset, flush) {
                 Frame::Incomplete => break,
                 Frame::Skipped(count) => at += count,
+                Frame::Mark { encoding, consumed } => {
+                    life.mark = Some(encoding);
+                    at += consumed;
+                }
                 Frame::Event {
                     text,
                     consumed,
                     is_cut,
                 } => {
+                    let (text, has_errors) = encoding.decode(&bytes[at..][text]);
+                    self.counts
+                        .invalid_utf8_lines
+                        .fetch_add(u64::from(has_errors), Ordering::Relaxed);
                     emit(Line {
-                        text: &bytes[at..][text],
+                        text: &text,
                         path: &life.path,
                         offset,
                         raw_bytes: consumed,
@@ -757,6 +908,14 @@ impl TailedFile {
         self.is_drained && is_over(now, self.changed_at, QUIET_AFTER)
     }
 
+    /// Whether a file that is not open has nothing to read.
+    fn may_stay_closed(&self, now: Timestamp) -> bool {
+        // File systems count time in steps of some milliseconds: what is written a second later shows.
+        let is_settled = self.is_drained && is_over(now, self.changed_at, SCAN_EVERY);
+        let is_to_flush = self.has_half_line && is_over(now, self.changed_at, LIVE_HALF_LINE_WAITS);
+        is_settled && !is_to_flush && self.is_path_unchanged()
+    }
+
     fn is_path_unchanged(&self) -> bool {
         let (Some(seen), Ok(stat)) = (&self.seen, Stat::of_path(&self.path)) else {
             return false;
@@ -811,6 +970,9 @@ fn check_head(life: &mut Life, from: u64, buffer: &[u8], content: &mut Content) 
     }
     if start.len() > usize::from(life.head.length) {
         life.head = Fingerprint::of(start);
+    }
+    if life.start.is_short_of(start) {
+        life.start = Start::of(start);
     }
     Ok(())
 }

@@ -114,6 +114,15 @@ impl Decoder {
         Ok(())
     }
 
+    /// The entry that is under way, as far as it has come; for streams that end without its blank line.
+    pub fn finish(mut self) -> Option<Entry> {
+        let is_broken_off = !matches!(&self.state, State::Name(name) if name.is_empty());
+        if is_broken_off && let Some(field) = self.entry.fields.last_mut() {
+            field.is_cut = true;
+        }
+        (!self.entry.fields.is_empty()).then_some(self.entry)
+    }
+
     fn end_entry(&mut self, entries: &mut Vec<Entry>) {
         let entry = std::mem::take(&mut self.entry);
         self.value_bytes = 0;

@@ -22,7 +22,7 @@ use crate::source::delivery::{CountedBatch, Delivery};
 use crate::source::file::StartAt;
 use crate::source::{SourceParts, index_name};
 
-mod entry;
+pub(super) mod entry;
 pub mod export;
 
 use export::{Decoder, Entry};

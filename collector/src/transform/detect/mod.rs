@@ -108,12 +108,12 @@ fn json(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
     if !line.trim_end().ends_with('}') {
         return false;
     }
-    let Ok(object) = Document::parse(line.as_bytes()) else {
+    let has_level = document.has("log.level");
+    let Ok(own_count) = document.append_object(line.as_bytes()) else {
         return false;
     };
-    let has_level = document.get("log.level").is_some();
     let (mut level, mut time) = (None, None);
-    for (name, value) in object.fields() {
+    for (name, value) in document.fields_from(own_count) {
         if level.is_none() && level::is_key(name) {
             let text = value.trim_matches('"');
             level = level::named(text).or_else(|| level::numbered(text));
@@ -122,7 +122,7 @@ fn json(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
             time = time::read(value.trim_matches('"'));
         }
     }
-    document.merge(&object, false);
+    document.merge_appended(own_count, None, false);
     set_time(document, time, arrived);
     if let (false, Some(level)) = (has_level, level) {
         document.set_str("log.level", level);
@@ -148,7 +148,7 @@ fn logfmt(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
     if count < 2 {
         return false;
     }
-    let has_level = document.get("log.level").is_some();
+    let has_level = document.has("log.level");
     let (mut level, mut time) = (None, None);
     for pair in Pairs::of(line) {
         let Some(value) = pair.value else {
@@ -160,9 +160,7 @@ fn logfmt(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
         if time.is_none() && time::is_key(pair.key) {
             time = time::read(&value);
         }
-        if document.get(pair.key).is_none()
-            && (pair.is_quoted || !document.set_number(pair.key, &value))
-        {
+        if !document.has(pair.key) && (pair.is_quoted || !document.set_number(pair.key, &value)) {
             document.set_str(pair.key, &value);
         }
     }
@@ -183,14 +181,14 @@ fn is_key(key: &str) -> bool {
 
 /// Sets a field that is not there yet.
 fn add_str(document: &mut Document, name: &str, text: &str) {
-    if document.get(name).is_none() {
+    if !document.has(name) {
         document.set_str(name, text);
     }
 }
 
 /// Sets a field that is not there yet to digits.
 fn add_number(document: &mut Document, name: &str, digits: &str) {
-    if document.get(name).is_none() && !document.set_number(name, digits) {
+    if !document.has(name) && !document.set_number(name, digits) {
         document.set_str(name, digits);
     }
 }
