@@ -2,6 +2,9 @@
 //!
 //! The journal's reader is the only way: at full speed, after a restart and after a failure of the indexer alike. So
 //! there is one path to test, and memory stays the same however far the indexer is behind.
+//!
+//! The indexer makes its shards durable in its own time, some 30 seconds. A journal that is half full cannot wait for that: senders
+//! would be told to wait although the index has everything.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -140,6 +143,10 @@ impl Worker {
             if self.released_at.elapsed() >= RELEASE_INTERVAL {
                 self.released_at = Instant::now();
                 self.release(self.indexer.release_before());
+                let status = self.journal.status();
+                if status.bytes > status.bytes_max / 2 {
+                    self.indexer.persist_soon();
+                }
             }
         }
         let Worker {
@@ -207,4 +214,58 @@ fn release(journal: &dyn Journal, checkpoints: &Mutex<CheckpointStore>, before: 
 
 fn lock(checkpoints: &Mutex<CheckpointStore>) -> std::sync::MutexGuard<'_, CheckpointStore> {
     checkpoints.lock().expect("no holder of this lock panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::mpsc::channel;
+
+    use bytes::Bytes;
+    use event::{Batch, Event, IndexName, Ledger, Timestamp};
+    use indexer::Catalog;
+    use journal::Local;
+
+    use super::*;
+
+    /// Longer than the way through the index takes, shorter than the indexer would wait of its own accord.
+    const SOON: Duration = Duration::from_secs(15);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_full_journal_has_room_again_as_soon_as_the_index_has_its_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = journal::Settings::new(dir.path().join("journal"));
+        settings.max_size_bytes = 1 << 20;
+        let journal: Arc<dyn Journal> = Arc::new(Local::open(settings, Position::ZERO).unwrap());
+        let catalog = Arc::new(Catalog::open(dir.path()).unwrap());
+        let settings = indexer::Settings::new(dir.path());
+        let indexer = Indexer::open(settings, catalog, Arc::new(Ledger::new()), journal.end());
+        let checkpoints = CheckpointStore::open(&dir.path().join("checkpoints")).unwrap();
+        let feed = Feed::start(
+            Arc::clone(&journal),
+            indexer.unwrap(),
+            Arc::new(Mutex::new(checkpoints)),
+            channel().1,
+            || {},
+        )
+        .unwrap();
+        let text = format!(r#"{{"message":"{}"}}"#, "x".repeat(100_000));
+        let now = Timestamp::now();
+        let event = Event::create(IndexName::default_index(), now, Bytes::from(text));
+        let batch = Batch::new("test".into(), now, vec![event]);
+        let (mut taken, begun) = (0, Instant::now());
+        // Three times what it holds.
+        while taken < 30 {
+            let (_, payload) = journal::events::encode(&batch).unwrap();
+            match journal.append(Kind::Events, NonZeroU32::MIN, payload).await {
+                Ok(_) => taken += 1,
+                Err(journal::Error::Full { .. }) => {
+                    assert!(begun.elapsed() < SOON, "full after {taken} events");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        feed.stop();
+    }
 }

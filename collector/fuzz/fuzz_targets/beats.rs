@@ -31,7 +31,9 @@ fn heard(stream: &[u8], piece: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
         while let Ok(Some(length)) = dialogue.whole(&buffer) {
             let now = Timestamp::from_nanos(1_795_428_000_000_000_000);
             let turn = dialogue.hear(&buffer[..length], now);
-            buffer.drain(..length);
+            if !turn.is_part {
+                buffer.drain(..length);
+            }
             for event in turn.written.events {
                 Document::parse(&event.source).expect("an event is a JSON object");
                 events.push(event.source.to_vec());

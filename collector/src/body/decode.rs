@@ -10,6 +10,9 @@ use http::header::CONTENT_ENCODING;
 /// What a decoder hands on at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// A message that decompresses to no more than this is decompressed once.
+const UNMEASURED_BYTES: usize = 4 << 20;
+
 /// The largest window a zstd frame may ask for, as a power of two: 8 MiB, the bound of RFC 9659 for HTTP.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -87,6 +90,49 @@ pub fn decode(
             drain(decoder, take)
         }
     }
+}
+
+/// Why a message is not decompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inflation {
+    /// It is damaged or ends early.
+    Broken,
+    /// It is larger than is allowed.
+    TooLarge,
+}
+
+/// Decompresses a message to at most `bytes_max`. A large one is measured first, so that a bomb costs some megabytes, and that
+/// memory is taken for just what there is.
+///
+/// # Errors
+/// See [`Inflation`].
+pub fn inflate_within(
+    encoding: Encoding,
+    wire: &[u8],
+    bytes_max: usize,
+) -> Result<Vec<u8>, Inflation> {
+    let (mut inflated, mut length) = (Vec::new(), 0);
+    let decoded = decode(encoding, wire, &mut |piece| {
+        length += piece.len();
+        match length <= UNMEASURED_BYTES {
+            true => inflated.extend_from_slice(piece),
+            false => inflated = Vec::new(),
+        }
+        length <= bytes_max
+    });
+    if length > bytes_max {
+        return Err(Inflation::TooLarge);
+    }
+    decoded.map_err(|_| Inflation::Broken)?;
+    if length > UNMEASURED_BYTES {
+        inflated.reserve_exact(length);
+        decode(encoding, wire, &mut |piece| {
+            inflated.extend_from_slice(piece);
+            true
+        })
+        .map_err(|_| Inflation::Broken)?;
+    }
+    Ok(inflated)
 }
 
 fn drain(mut decoder: impl Read, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
@@ -179,6 +225,24 @@ mod tests {
         (0..30_000u32)
             .flat_map(|n| format!("{:08x} \n", n.wrapping_mul(2_654_435_761)).into_bytes())
             .collect()
+    }
+
+    #[test]
+    fn a_message_is_decompressed_within_its_limit_and_takes_no_more_than_it_is() {
+        for plain in [sample(), vec![7; UNMEASURED_BYTES + 1]] {
+            for (encoding, wire) in [
+                (Encoding::Gzip, gzip(&plain)),
+                (Encoding::Deflate, zlib(&plain)),
+            ] {
+                let inflated = inflate_within(encoding, &wire, plain.len()).unwrap();
+                assert_eq!(inflated, plain);
+                assert!(inflated.capacity() <= 2 * UNMEASURED_BYTES);
+                let within = |wire, bytes_max| inflate_within(encoding, wire, bytes_max);
+                assert_eq!(within(&wire, plain.len() - 1), Err(Inflation::TooLarge));
+                let early = &wire[..wire.len() / 2];
+                assert_eq!(within(early, plain.len()), Err(Inflation::Broken));
+            }
+        }
     }
 
     #[test]

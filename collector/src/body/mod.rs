@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::cpu::CpuPermits;
 
-pub use decode::Encoding;
+pub use decode::{Encoding, Inflation, inflate_within};
 pub use in_flight::{InFlight, Reservation};
 
 /// A body that decompresses to more than this is measured to its end before memory is taken for the rest: a bomb
@@ -101,6 +101,14 @@ pub enum BodyError {
         /// The limit for one body, on the wire and decompressed.
         limit_bytes: usize,
     },
+    /// Send fewer events at once.
+    #[error(
+        "the events of the request take more than {memory_bytes_max} bytes of memory, send smaller batches"
+    )]
+    TooManyEvents {
+        /// The limit for what is made of one body.
+        memory_bytes_max: usize,
+    },
     /// Send it correctly.
     #[error("the request body is not valid {encoding}: {message}")]
     Malformed {
@@ -138,7 +146,9 @@ impl BodyError {
     pub fn status(&self) -> StatusCode {
         match self {
             BodyError::UnknownEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::TooLarge { .. } | BodyError::TooManyEvents { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             BodyError::Malformed { .. } | BodyError::BrokenOff { .. } => StatusCode::BAD_REQUEST,
             BodyError::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             BodyError::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -149,7 +159,7 @@ impl BodyError {
     pub fn reason(&self) -> &'static str {
         match self {
             BodyError::UnknownEncoding { .. } => "unknown_encoding",
-            BodyError::TooLarge { .. } => "request_too_large",
+            BodyError::TooLarge { .. } | BodyError::TooManyEvents { .. } => "request_too_large",
             BodyError::Malformed { .. } => "malformed",
             BodyError::TooSlow { .. } => "too_slow",
             BodyError::BrokenOff { .. } => "broken_off",

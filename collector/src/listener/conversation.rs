@@ -1,9 +1,11 @@
 //! Receives for protocols that acknowledge: whole messages of a connection become events, and the sender's answer
 //! follows when they are durable.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use event::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -21,11 +23,20 @@ const FUNNEL_BYTES: usize = 64 << 20;
 /// Halves of messages that wait for the rest, over all connections.
 const HALVES_BYTES: u64 = 128 << 20;
 
+/// What compressed messages take while they are taken apart, over all connections; one takes half of it at most.
+const INFLATED_BYTES: usize = 2 * INFLATED_BYTES_MAX;
+
+/// The most bytes of one message, decompressed.
+pub const INFLATED_BYTES_MAX: usize = 32 << 20;
+
+/// About what the events of one turn may take. Few bytes can be many events, so a large message is heard in parts.
+pub const PART_BYTES: usize = 4 << 20;
+
+/// What there must be room for before a message is heard: a part, and the event it ends with.
+const PART_ROOM: usize = PART_BYTES + (1 << 20);
+
 /// How often a sender hears that its message is still being worked on.
 const STILL_HERE: Duration = Duration::from_secs(5);
-
-/// Events take more memory than the bytes they were sent in.
-const GROWTH: usize = 4;
 
 /// One side of a conversation: ours.
 pub trait Dialogue: Send + 'static {
@@ -41,8 +52,19 @@ pub trait Dialogue: Send + 'static {
     /// This is not our protocol, or larger than anything in it may be. The connection is closed.
     fn whole(&mut self, buffer: &[u8]) -> Result<Option<usize>, &'static str>;
 
-    /// Works on those bytes, which arrived at `now`, UTC. Runs on a thread where it may take its time.
+    /// Works on those bytes, which arrived at `now`, UTC. Runs on a thread where it may take its time. It is called again with
+    /// the same bytes as long as [`Turn::is_part`].
     fn hear(&mut self, bytes: &[u8], now: Timestamp) -> Turn;
+
+    /// Whether those bytes will be decompressed, to [`INFLATED_BYTES_MAX`] at most.
+    fn inflates(&self, _bytes: &[u8]) -> bool {
+        false
+    }
+
+    /// How many decompressed bytes are kept for the next parts.
+    fn inflated_bytes(&self) -> usize {
+        0
+    }
 
     /// What tells a sender that waits for its answer that we are still there; mostly nothing can.
     fn still_here(&self) -> Vec<u8> {
@@ -61,6 +83,8 @@ pub struct Turn {
     pub waits: bool,
     /// Nothing more is heard from this sender.
     pub closes: bool,
+    /// There is more in the same bytes.
+    pub is_part: bool,
 }
 
 /// Converses until `shutdown`; messages that are being made durable by then are still answered. `dialogue` makes one for
@@ -71,15 +95,21 @@ pub async fn converse<D: Dialogue>(
     shutdown: CancellationToken,
 ) {
     let mut serving = service.begin(FUNNEL_BYTES, HALVES_BYTES, shutdown);
+    let inflating = Arc::new(Semaphore::new(INFLATED_BYTES));
     serving.streams(move |connection, desk| {
         let dialogue = dialogue(&connection);
-        talk(connection, dialogue, desk)
+        talk(connection, dialogue, desk, Arc::clone(&inflating))
     });
     serving.finish().await;
 }
 
 /// One connection, to its end.
-async fn talk<D: Dialogue>(mut connection: Connection, mut dialogue: D, desk: Desk) {
+async fn talk<D: Dialogue>(
+    mut connection: Connection,
+    mut dialogue: D,
+    desk: Desk,
+    inflating: Arc<Semaphore>,
+) {
     let peer = connection.peer();
     let greeting = dialogue.greeting();
     if !greeting.is_empty() && connection.write(&greeting).await.is_err() {
@@ -106,24 +136,45 @@ async fn talk<D: Dialogue>(mut connection: Connection, mut dialogue: D, desk: De
                 }
             };
             half_since = None;
-            let room = match room.take() {
-                Some(room) => room,
-                None => desk.funnel.room(length * GROWTH).await,
-            };
             let now = (desk.now)();
-            let job = move || {
-                let turn = dialogue.hear(&buffer[..length], now);
-                buffer.drain(..length);
-                (dialogue, buffer, turn)
-            };
-            let turn;
-            (dialogue, buffer, turn) = desk.cpu.run(length, job).await;
-            desk.count(&turn.written);
-            let still_here = dialogue.still_here();
-            let is_stored = answer(&mut connection, &still_here, turn, room, &desk.funnel).await;
-            if !is_stored {
-                return connection.close().await;
+            let mut inflated = None;
+            if dialogue.inflates(&buffer[..length]) {
+                room = None;
+                inflated = room_to_inflate(&inflating).await;
             }
+            loop {
+                let room = match room.take() {
+                    Some(room) if room.bytes() >= PART_ROOM => room,
+                    too_small => {
+                        drop(too_small);
+                        desk.funnel.room(PART_ROOM).await
+                    }
+                };
+                let job = move || {
+                    let turn = dialogue.hear(&buffer[..length], now);
+                    (dialogue, buffer, turn)
+                };
+                let turn;
+                (dialogue, buffer, turn) = desk.cpu.run(length, job).await;
+                if let Some(permit) = &mut inflated {
+                    let fewer = permit
+                        .num_permits()
+                        .saturating_sub(dialogue.inflated_bytes());
+                    drop(permit.split(fewer));
+                }
+                desk.count(&turn.written);
+                let is_part = turn.is_part;
+                let still_here = dialogue.still_here();
+                let is_stored =
+                    answer(&mut connection, &still_here, turn, room, &desk.funnel).await;
+                if !is_stored {
+                    return connection.close().await;
+                }
+                if !is_part {
+                    break;
+                }
+            }
+            buffer.drain(..length);
         }
         half_since = match buffer.is_empty() {
             true => None,
@@ -135,6 +186,13 @@ async fn talk<D: Dialogue>(mut connection: Connection, mut dialogue: D, desk: De
         }
     }
     connection.close().await;
+}
+
+/// Room for one decompressed message. Whoever waits for it holds no room for events, and whoever has it may wait for that.
+async fn room_to_inflate(inflating: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let permits = u32::try_from(INFLATED_BYTES_MAX).unwrap_or(u32::MAX);
+    // The semaphore is never closed.
+    Arc::clone(inflating).acquire_many_owned(permits).await.ok()
 }
 
 /// Makes the events durable, then says so. `false`: the conversation is over.

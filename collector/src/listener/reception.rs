@@ -25,6 +25,10 @@ const HALVES_BYTES: u64 = 64 << 20;
 /// Datagrams worked on at once.
 const PART_BYTES: usize = 128 << 10;
 
+/// Datagrams may be compressed: of these some at a time, until what came of them takes so much.
+const DATAGRAMS_AT_ONCE: usize = 4;
+const WRITTEN_BYTES: usize = 1 << 20;
+
 /// Events take more memory than the bytes they were sent in.
 const GROWTH: usize = 4;
 
@@ -72,6 +76,22 @@ pub struct Written {
 }
 
 impl Written {
+    /// Takes over what another one has.
+    pub fn absorb(&mut self, more: Written) {
+        self.events.extend(more.events);
+        self.received += more.received;
+        self.received_bytes += more.received_bytes;
+        self.dropped.extend(more.dropped);
+        self.rejected.extend(more.rejected);
+    }
+
+    /// Adds an event; answers about how much memory it takes.
+    pub fn push(&mut self, event: Event) -> usize {
+        let bytes = event.byte_size() + size_of::<Event>();
+        self.events.push(event);
+        bytes
+    }
+
     /// About how many bytes the events take in memory.
     pub fn byte_size(&self) -> usize {
         self.events.iter().map(Event::byte_size).sum()
@@ -188,23 +208,42 @@ async fn read_datagrams<D: Decoder>(
 }
 
 async fn decode_datagrams<D: Decoder>(datagrams: Datagrams, mut decoder: D, desk: &Desk) -> D {
-    for part in datagrams.parts(PART_BYTES) {
-        let room = desk.funnel.room(part.byte_size() * GROWTH).await;
-        decoder.arrived((desk.now)());
-        let input_bytes = match decoder.has_pipeline() && !part.is_empty() {
-            true => usize::MAX,
-            false => part.byte_size(),
-        };
-        let job = move || {
-            for (datagram, peer) in part.iter() {
-                decoder.datagram(peer, datagram);
+    for mut part in datagrams.parts(PART_BYTES) {
+        let mut taken = 0;
+        loop {
+            let mut room = desk.funnel.room(part.byte_size() * GROWTH).await;
+            decoder.arrived((desk.now)());
+            let input_bytes = match decoder.has_pipeline() && !part.is_empty() {
+                true => usize::MAX,
+                false => part.byte_size(),
+            };
+            let job = move || {
+                let mut written = Written::default();
+                let mut written_bytes = 0;
+                while taken < part.len() && written_bytes < WRITTEN_BYTES {
+                    for (datagram, peer) in part.iter().skip(taken).take(DATAGRAMS_AT_ONCE) {
+                        decoder.datagram(peer, datagram);
+                    }
+                    taken += DATAGRAMS_AT_ONCE;
+                    let more = decoder.take();
+                    written_bytes += more.byte_size();
+                    written.absorb(more);
+                }
+                // Without a datagram there may be something, too: what was given up.
+                written.absorb(decoder.take());
+                (decoder, part, taken, written)
+            };
+            let written;
+            (decoder, part, taken, written) = desk.cpu.run(input_bytes, job).await;
+            if written.byte_size() > room.bytes() {
+                drop(room);
+                room = desk.funnel.room(written.byte_size()).await;
             }
-            let written = decoder.take();
-            (decoder, written)
-        };
-        let written;
-        (decoder, written) = desk.cpu.run(input_bytes, job).await;
-        pour(&desk, written, room).await;
+            pour(desk, written, room).await;
+            if taken >= part.len() {
+                break;
+            }
+        }
     }
     decoder
 }

@@ -5,7 +5,18 @@ use std::sync::Arc;
 
 use event::{Document, Event, IndexName, Outcome, SourceLedger, Timestamp};
 
+use crate::body::BodyError;
 use crate::pipeline::Pipeline;
+
+/// What the events of one request may take in memory: those of a log file as large as a request, of lines of 100 bytes.
+/// Of the smallest events there are, a request could hold thirty times as much, and a compressed one is itself small.
+pub const MEMORY_BYTES_MAX: usize = match cfg!(test) {
+    true => 4 << 20,
+    false => 192 << 20,
+};
+
+/// The text of an event may be this many times as long as the event: escapes and names take room.
+const TEXT_OF_EVENT_MAX: usize = 8;
 
 /// What all events of a request have in common.
 #[derive(Clone)]
@@ -33,6 +44,8 @@ pub struct Gathered {
     pub dropped: BTreeMap<&'static str, u64>,
     /// The first refusal in words, for the sender.
     pub first_problem: Option<String>,
+    /// What `events` take in memory.
+    memory_bytes: usize,
 }
 
 impl Gathered {
@@ -45,6 +58,7 @@ impl Gathered {
             refused: BTreeMap::new(),
             dropped: BTreeMap::new(),
             first_problem: None,
+            memory_bytes: 0,
         }
     }
 
@@ -89,8 +103,41 @@ impl Gathered {
         }
         self.received += 1;
         event.id = id;
+        self.memory_bytes += event.byte_size() + size_of::<Event>();
         self.events.push(event);
         true
+    }
+
+    /// Whether the text of an event is so long that the event cannot be within the limit; then it is refused, and need not be read.
+    pub fn refuse_by_length(&mut self, text_bytes: usize) -> bool {
+        let bytes_max = self.terms.event_bytes_max.saturating_mul(TEXT_OF_EVENT_MAX);
+        let is_hopeless = text_bytes > bytes_max;
+        if is_hopeless {
+            let problem = format!(
+                "the event has {text_bytes} bytes, far more than {} (limits.event)",
+                self.terms.event_bytes_max
+            );
+            self.refuse("too_large", problem);
+        }
+        is_hopeless
+    }
+
+    /// Whether there are too many events for one request. Reading on is of no use.
+    pub fn is_over(&self) -> bool {
+        self.memory_bytes > MEMORY_BYTES_MAX
+    }
+
+    /// Refuses a request with too many events.
+    ///
+    /// # Errors
+    /// [`BodyError::TooManyEvents`].
+    pub fn check_memory(&self) -> Result<(), BodyError> {
+        match self.is_over() {
+            false => Ok(()),
+            true => Err(BodyError::TooManyEvents {
+                memory_bytes_max: MEMORY_BYTES_MAX,
+            }),
+        }
     }
 
     /// Notes an event that cannot be taken.
@@ -112,6 +159,7 @@ impl Gathered {
 
     /// Takes over what another one has of the same request.
     pub fn absorb(&mut self, other: Gathered) {
+        self.memory_bytes += other.memory_bytes;
         self.events.extend(other.events);
         self.received += other.received;
         for (reason, count) in other.refused {
@@ -135,10 +183,7 @@ impl Gathered {
 
     /// About how many bytes the events hold.
     pub fn memory_bytes(&self) -> usize {
-        let events = self.events.iter();
-        events
-            .map(|event| event.byte_size() + size_of::<Event>())
-            .sum()
+        self.memory_bytes
     }
 
     /// Enters the request into the books.
@@ -165,6 +210,27 @@ mod tests {
     use event::Ledger;
 
     use super::*;
+
+    #[test]
+    fn the_events_of_one_request_take_so_much_memory_and_no_more() {
+        let mut gathered = Gathered::new(Terms {
+            index: IndexName::default_index(),
+            received: Timestamp::from_nanos(1_795_428_000_000_000_000),
+            event_bytes_max: 1 << 20,
+            pipeline: no_steps("p"),
+        });
+        let text = format!("{{\"a\":\"{}\"}}", "x".repeat(1_000_000));
+        for _ in 0..4 {
+            assert!(gathered.check_memory().is_ok());
+            gathered.push(&mut Document::parse(text.as_bytes()).unwrap());
+        }
+        assert!(gathered.check_memory().is_ok());
+        gathered.push(&mut Document::parse(text.as_bytes()).unwrap());
+        let refused = gathered.check_memory().unwrap_err();
+        assert_eq!(refused.status(), http::StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(!gathered.refuse_by_length(8 << 20));
+        assert!(gathered.refuse_by_length((8 << 20) + 1));
+    }
 
     #[test]
     fn everything_that_came_is_stored_refused_or_dropped() {

@@ -126,6 +126,10 @@ impl Intake {
         body_bytes: usize,
         mut reservation: Reservation,
     ) -> Result<(), Refusal> {
+        if let Err(error) = gathered.check_memory() {
+            self.count_unread_request(error.reason(), body_bytes as u64);
+            return Err(error.into());
+        }
         if !reservation.grow(gathered.memory_bytes()) {
             self.count_unread_request("busy", body_bytes as u64);
             return Err(self.bodies.busy().into());

@@ -165,6 +165,8 @@ pub struct Indexer {
     sealing: Sealing,
     /// Not before then are shards made visible that keep no writer.
     next_visits: Instant,
+    /// The next tick makes durable whatever is not.
+    is_asked_to_persist: bool,
     /// Not before then is it asked who may keep a writer.
     next_grant: Instant,
     books: Books,
@@ -266,6 +268,7 @@ impl Indexer {
             looked_for_cold_at: Instant::now(),
             sealing: Sealing::new(),
             next_visits: Instant::now(),
+            is_asked_to_persist: false,
             next_grant: Instant::now(),
             books,
             #[cfg(test)]
@@ -410,6 +413,12 @@ impl Indexer {
             self.save_books()?;
         }
         Ok(())
+    }
+
+    /// Asks the next tick to make durable what is not, whatever its age and size: somebody waits for the journal to
+    /// forget it.
+    pub fn persist_soon(&mut self) {
+        self.is_asked_to_persist = true;
     }
 
     /// Every event before it is durable in its shard; the journal may forget it.
@@ -651,11 +660,14 @@ impl Indexer {
     }
 
     fn persist_due(&mut self) -> Result<(), Error> {
+        let is_asked = std::mem::take(&mut self.is_asked_to_persist);
         let due: Vec<ShardId> = self
             .shards
             .iter()
             .filter(|(_, open)| {
-                !open.shard.is_persisting() && open.needs_persisting(&self.settings)
+                let has_something = is_asked && open.first_unpersisted().is_some();
+                !open.shard.is_persisting()
+                    && (has_something || open.needs_persisting(&self.settings))
             })
             .map(|(id, _)| id.clone())
             .take(PERSISTED_AT_ONCE_MAX)

@@ -10,17 +10,16 @@
 //! Numbers have four bytes, the highest first. A window is acknowledged when all of it is durable; until then a sender
 //! hears every five seconds that we are there (sequence 0), because it would send the window again otherwise.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use event::{Document, Event, IndexName, Timestamp};
-use flate2::bufread::ZlibDecoder;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::body::{Encoding, inflate_within};
 use crate::listener::connection::Connection;
-use crate::listener::conversation::{Dialogue, Turn, converse};
+use crate::listener::conversation::{Dialogue, INFLATED_BYTES_MAX, PART_BYTES, Turn, converse};
 use crate::listener::reception::Written;
 use crate::listener::seats::{SeatLimits, Seats};
 use crate::listener::service::Service;
@@ -41,9 +40,11 @@ const JSON: u8 = b'J';
 const COMPRESSED: u8 = b'C';
 const ACK: u8 = b'A';
 
-/// The largest frame as it is sent, and all frames in a compressed one.
+/// The largest frame as it is sent.
 const FRAME_BYTES_MAX: usize = 16 << 20;
-const INFLATED_BYTES_MAX: usize = 32 << 20;
+
+/// What a refused event counts in a part: more than its place in the list of refusals, which grows by doubling.
+const REFUSAL_BYTES: usize = 4 * size_of::<&str>();
 
 /// Frames are worked on together up to this size, or the end of their window.
 const TURN_BYTES: usize = 1 << 20;
@@ -143,6 +144,22 @@ pub struct BeatsDialogue {
     window: u32,
     came: u32,
     last_sequence: u32,
+    /// How much of the present bytes was taken, in earlier parts.
+    taken: usize,
+    /// The compressed frame that is being taken apart.
+    inner: Option<Inner>,
+}
+
+/// A decompressed frame.
+struct Inner {
+    frames: Vec<u8>,
+    taken: usize,
+}
+
+/// How far some frames were taken.
+enum Taken {
+    All,
+    Part,
 }
 
 /// A frame at the beginning of some bytes.
@@ -161,66 +178,76 @@ impl BeatsDialogue {
             window: 0,
             came: 0,
             last_sequence: 0,
+            taken: 0,
+            inner: None,
         }
     }
 
-    /// Takes frames one behind the other; `true` when they are as the protocol has them.
-    fn take(
-        &mut self,
-        frames: &[u8],
-        written: &mut Written,
-        now: Timestamp,
-        is_inner: bool,
-    ) -> bool {
-        let mut rest = frames;
-        while !rest.is_empty() {
-            let Ok(Some((frame, length))) = frame_of(rest) else {
-                return false;
+    /// Takes frames one behind the other, until there is enough for one part; `Err` when one is not as the protocol has them.
+    fn take(&mut self, frames: &[u8], written: &mut Written, now: Timestamp) -> Result<Taken, ()> {
+        let mut written_bytes = 0;
+        while written_bytes < PART_BYTES {
+            // Taken out, so that its frames can be looked at while we change.
+            let mut inner = self.inner.take();
+            let is_inner = inner.is_some();
+            let (source, at) = match &mut inner {
+                Some(inner) => (inner.frames.as_slice(), &mut inner.taken),
+                None => (frames, &mut self.taken),
             };
-            rest = &rest[length..];
+            if *at == source.len() {
+                if is_inner {
+                    continue;
+                }
+                self.taken = 0;
+                return Ok(Taken::All);
+            }
+            let Ok(Some((frame, length))) = frame_of(&source[*at..]) else {
+                return Err(());
+            };
+            *at += length;
             match frame {
                 Frame::Window(count) => (self.window, self.came) = (count, 0),
                 Frame::Json { sequence, json } => {
                     self.came = self.came.saturating_add(1);
                     self.last_sequence = sequence;
-                    self.event(json, written, now);
+                    written_bytes += self.event(json, written, now);
                 }
                 // One within another is a bomb.
-                Frame::Compressed(_) if is_inner => return false,
+                Frame::Compressed(_) if is_inner => return Err(()),
                 Frame::Compressed(zlib) => {
-                    let mut inflated = Vec::new();
-                    let limit = INFLATED_BYTES_MAX as u64 + 1;
-                    let read = ZlibDecoder::new(zlib)
-                        .take(limit)
-                        .read_to_end(&mut inflated);
-                    let is_whole = read.is_ok() && inflated.len() <= INFLATED_BYTES_MAX;
-                    if !is_whole || !self.take(&inflated, written, now, true) {
-                        return false;
-                    }
+                    let frames = inflate_within(Encoding::Deflate, zlib, INFLATED_BYTES_MAX);
+                    let frames = frames.map_err(|_| ())?;
+                    inner = Some(Inner { frames, taken: 0 });
                 }
             }
+            self.inner = inner;
         }
-        true
+        Ok(Taken::Part)
     }
 
-    fn event(&self, json: &[u8], written: &mut Written, now: Timestamp) {
+    /// Answers about how much memory what became of it takes.
+    fn event(&self, json: &[u8], written: &mut Written, now: Timestamp) -> usize {
         written.received += 1;
         written.received_bytes += json.len() as u64;
         if json.len() > self.stamp.event_bytes_max {
-            return written.rejected.push("too_large");
+            written.rejected.push("too_large");
+            return REFUSAL_BYTES;
         }
         let Ok(mut document) = Document::parse(json) else {
-            return written.rejected.push("malformed");
+            written.rejected.push("malformed");
+            return REFUSAL_BYTES;
         };
         // What the sender tells its receiver, not what it has to say.
         document.remove("@metadata");
         let index = &self.stamp.index;
         if let Some(pipeline) = &self.stamp.pipeline {
-            match pipeline.event(&mut document, index, now) {
-                Ok(event) => written.events.push(event),
-                Err(reason) => written.dropped.push(reason),
-            }
-            return;
+            return match pipeline.event(&mut document, index, now) {
+                Ok(event) => written.push(event),
+                Err(reason) => {
+                    written.dropped.push(reason);
+                    REFUSAL_BYTES
+                }
+            };
         }
         let claimed = document.get_str("@timestamp");
         let claimed = claimed.and_then(|text| Timestamp::parse_lenient(&text).ok());
@@ -228,9 +255,7 @@ impl BeatsDialogue {
             document.set_str("@timestamp", &now.to_rfc3339());
         }
         let source = document.to_bytes();
-        written
-            .events
-            .push(Event::create(index.clone(), claimed.unwrap_or(now), source));
+        written.push(Event::create(index.clone(), claimed.unwrap_or(now), source))
     }
 }
 
@@ -265,18 +290,40 @@ impl Dialogue for BeatsDialogue {
             waits: true,
             ..Turn::default()
         };
-        if !self.take(bytes, &mut turn.written, now, false) {
-            tracing::debug!(peer = %self.peer, "a frame that cannot be read, closed");
-            turn.written.received += 1;
-            turn.written.rejected.push("malformed");
-            turn.closes = true;
-            return turn;
+        match self.take(bytes, &mut turn.written, now) {
+            Ok(Taken::All) => {}
+            Ok(Taken::Part) => {
+                turn.is_part = true;
+                return turn;
+            }
+            Err(()) => {
+                tracing::debug!(peer = %self.peer, "a frame that cannot be read, closed");
+                turn.written.received += 1;
+                turn.written.rejected.push("malformed");
+                turn.closes = true;
+                return turn;
+            }
         }
         if self.window > 0 && self.came >= self.window {
             turn.answer = ack(self.last_sequence);
             (self.window, self.came) = (0, 0);
         }
         turn
+    }
+
+    fn inflates(&self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        while let Ok(Some((frame, length))) = frame_of(rest) {
+            if matches!(frame, Frame::Compressed(_)) {
+                return true;
+            }
+            rest = &rest[length..];
+        }
+        false
+    }
+
+    fn inflated_bytes(&self) -> usize {
+        self.inner.as_ref().map_or(0, |inner| inner.frames.len())
     }
 
     fn still_here(&self) -> Vec<u8> {

@@ -58,7 +58,9 @@ fn heard(stream: &[u8], piece: usize) -> (Vec<String>, Vec<u8>, usize) {
                 Err(_) => return (documents, answers, rejected + 1),
             };
             let turn = dialogue.hear(&buffer[..length], fixed_now());
-            buffer.drain(..length);
+            if !turn.is_part {
+                buffer.drain(..length);
+            }
             let text = |event: &Event| String::from_utf8(event.source.to_vec()).unwrap();
             documents.extend(turn.written.events.iter().map(text));
             rejected += turn.written.rejected.len();
@@ -110,6 +112,39 @@ fn a_window_is_acknowledged_at_its_end() {
         b"",
         "the window is not complete"
     );
+}
+
+/// Few bytes that are very many events must not be in memory at once.
+#[test]
+fn a_frame_of_very_many_events_is_heard_in_parts() {
+    let count = 400_000;
+    for (event, refused) in [("{}", 0), ("{", count)] {
+        let stream = [
+            window(count),
+            compressed(&json(7, event).repeat(count as usize)),
+        ]
+        .concat();
+        let mut dialogue = dialogue();
+        let length = dialogue.whole(&stream).unwrap().unwrap();
+        assert!(dialogue.inflates(&stream[..length]));
+        let (mut received, mut rejected, mut parts) = (0, 0, 0);
+        loop {
+            let turn = dialogue.hear(&stream[..length], fixed_now());
+            assert!(turn.written.byte_size() < 2 * PART_BYTES);
+            received += turn.written.received;
+            rejected += turn.written.rejected.len();
+            parts += 1;
+            if !turn.is_part {
+                assert_eq!(turn.answer, ack(7));
+                break;
+            }
+            assert!(turn.waits && turn.answer.is_empty());
+            assert!(dialogue.inflated_bytes() > 0);
+        }
+        assert_eq!((received, rejected), (u64::from(count), refused as usize));
+        assert!(parts > 1, "{parts}");
+        assert_eq!(dialogue.inflated_bytes(), 0);
+    }
 }
 
 #[test]

@@ -7,22 +7,27 @@
 //! ```
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use event::{Document, Event, IndexName, Timestamp};
-use flate2::bufread::MultiGzDecoder;
+use memchr::memmem;
 
 use super::msgpack::{Head, MsgpackError, Reader};
+use crate::body::{Encoding, Inflation, inflate_within};
 use crate::flat_json::{push_field, push_sent_field, push_string};
 use crate::level;
+use crate::listener::conversation::{INFLATED_BYTES_MAX, PART_BYTES};
 use crate::listener::reception::Written;
 use crate::pipeline::Pipeline;
 
-/// The most bytes of a packed message, decompressed.
-const INFLATED_BYTES_MAX: usize = 32 << 20;
+/// What a refused entry counts in a part: more than its place in the list of refusals, which grows by doubling.
+const REFUSAL_BYTES: usize = 4 * size_of::<&str>();
+
+/// The option that says how entries are compressed.
+const COMPRESSED: &str = "compressed";
 
 /// Fields that are `message` when a record has none of that name, in this order.
 const MESSAGE_KEYS: [&str; 3] = ["message", "log", "msg"];
@@ -48,8 +53,27 @@ pub struct Stamp {
 pub struct Message {
     /// Its events.
     pub written: Written,
-    /// The chunk its sender wants to hear of again.
+    /// The chunk its sender wants to hear of again, once all of it is durable.
     pub chunk: Option<String>,
+    /// What of the message is still to be read.
+    pub rest: Option<Rest>,
+}
+
+/// The rest of a message whose events were too many to be made at once.
+#[derive(Debug)]
+pub struct Rest {
+    tag: String,
+    chunk: Option<String>,
+    entries: Entries,
+    taken: usize,
+}
+
+/// Entries one behind the other.
+#[derive(Debug)]
+enum Entries {
+    /// There in the message.
+    Sent(Range<usize>),
+    Inflated(Vec<u8>),
 }
 
 /// What is known of the sender.
@@ -67,7 +91,43 @@ struct Options {
     is_gzip: bool,
 }
 
-/// Reads a whole message. Entries that cannot be read are counted, those before and behind them kept.
+impl Rest {
+    /// Reads the next part of the message, which is in `bytes`.
+    pub fn read(self, bytes: &[u8], stamp: &Stamp, arrival: Arrival) -> Message {
+        let mut writer = Writer::new(stamp, arrival, self.tag);
+        let entries = match &self.entries {
+            Entries::Sent(range) => &bytes[range.clone()],
+            Entries::Inflated(inflated) => inflated,
+        };
+        match writer.packed(entries, self.taken) {
+            None => writer.message(self.chunk),
+            Some(taken) => Message {
+                rest: Some(Rest {
+                    tag: std::mem::take(&mut writer.tag),
+                    taken,
+                    ..self
+                }),
+                ..writer.message(None)
+            },
+        }
+    }
+
+    /// How many decompressed bytes it holds.
+    pub fn inflated_bytes(&self) -> usize {
+        match &self.entries {
+            Entries::Sent(_) => 0,
+            Entries::Inflated(inflated) => inflated.len(),
+        }
+    }
+}
+
+/// Whether a message may be compressed.
+pub fn may_inflate(bytes: &[u8]) -> bool {
+    memmem::find(bytes, COMPRESSED.as_bytes()).is_some()
+}
+
+/// Reads a message, of one with very many entries some: the others are [`Message::rest`]. Entries that cannot be read are
+/// counted, those before and behind them kept.
 ///
 /// # Errors
 /// It is none of the forms above; nothing of it is taken.
@@ -80,33 +140,20 @@ pub fn read(bytes: &[u8], stamp: &Stamp, arrival: Arrival) -> Result<Message, Ms
         return Err(MsgpackError::Wrong("a message has two to four parts"));
     }
     let tag = String::from_utf8_lossy(reader.bytes()?).into_owned();
-    let mut writer = Writer {
-        stamp,
-        arrival,
-        tag,
-        written: Written::default(),
-    };
+    let place = |reader: Reader<'_>| bytes.len() - reader.rest.len();
     let start = reader;
-    let (packed, options) = match reader.head()? {
-        Head::Array(entries) => {
-            let (mut ahead, entries_from) = (start, reader);
-            ahead.skip()?;
-            let options = read_options(ahead, count > 2)?;
-            let mut reader = entries_from;
-            for _ in 0..entries {
-                let mut entry = Reader {
-                    rest: reader.skip()?,
-                };
-                writer.entry(&mut entry);
-            }
-            return Ok(Message {
-                written: writer.written,
-                chunk: options.chunk,
-            });
+    let (entries, options) = match reader.head()? {
+        Head::Array(_) => {
+            let mut behind = start;
+            behind.skip()?;
+            let entries = place(reader)..place(behind);
+            (entries, read_options(behind, count > 2)?)
         }
         Head::Text(length) | Head::Binary(length) if count < 4 => {
-            let packed = reader.take(length as usize)?;
-            (packed, read_options(reader, count > 2)?)
+            let from = place(reader);
+            reader.take(length as usize)?;
+            let options = read_options(reader, count > 2)?;
+            (from..place(reader), options)
         }
         _ => {
             reader = start;
@@ -115,31 +162,34 @@ pub fn read(bytes: &[u8], stamp: &Stamp, arrival: Arrival) -> Result<Message, Ms
                 rest: reader.skip()?,
             };
             let options = read_options(reader, count > 3)?;
+            let mut writer = Writer::new(stamp, arrival, tag);
             writer.record(time, record);
-            return Ok(Message {
-                written: writer.written,
-                chunk: options.chunk,
-            });
+            return Ok(writer.message(options.chunk));
         }
     };
-    match options.is_gzip {
-        false => writer.packed(packed),
-        true => {
-            let mut inflated = Vec::new();
-            let mut decoder = MultiGzDecoder::new(packed).take(INFLATED_BYTES_MAX as u64 + 1);
-            match decoder.read_to_end(&mut inflated) {
-                Err(_) => writer.reject("compression_broken", packed.len()),
-                Ok(_) if inflated.len() > INFLATED_BYTES_MAX => {
-                    writer.reject("too_large", packed.len());
-                }
-                Ok(_) => writer.packed(&inflated),
+    let packed = &bytes[entries.clone()];
+    let entries = match options.is_gzip {
+        false => Entries::Sent(entries),
+        true => match inflate_within(Encoding::Gzip, packed, INFLATED_BYTES_MAX) {
+            Ok(inflated) => Entries::Inflated(inflated),
+            Err(problem) => {
+                let mut writer = Writer::new(stamp, arrival, tag);
+                let reason = match problem {
+                    Inflation::Broken => "compression_broken",
+                    Inflation::TooLarge => "too_large",
+                };
+                writer.reject(reason, packed.len());
+                return Ok(writer.message(options.chunk));
             }
-        }
-    }
-    Ok(Message {
-        written: writer.written,
+        },
+    };
+    let whole = Rest {
+        tag,
         chunk: options.chunk,
-    })
+        entries,
+        taken: 0,
+    };
+    Ok(whole.read(bytes, stamp, arrival))
 }
 
 fn read_options(mut reader: Reader<'_>, has_options: bool) -> Result<Options, MsgpackError> {
@@ -154,7 +204,7 @@ fn read_options(mut reader: Reader<'_>, has_options: bool) -> Result<Options, Ms
         let key = reader.key()?;
         match key.as_str() {
             "chunk" => options.chunk = Some(String::from_utf8_lossy(reader.bytes()?).into_owned()),
-            "compressed" => options.is_gzip = reader.bytes()? == b"gzip",
+            COMPRESSED => options.is_gzip = reader.bytes()? == b"gzip",
             _ => drop(reader.skip()?),
         }
     }
@@ -166,18 +216,50 @@ struct Writer<'a> {
     arrival: Arrival,
     tag: String,
     written: Written,
+    /// About what `written` takes in memory.
+    written_bytes: usize,
 }
 
-impl Writer<'_> {
-    /// Entries one behind the other.
-    fn packed(&mut self, bytes: &[u8]) {
-        let mut reader = Reader { rest: bytes };
-        while !reader.rest.is_empty() {
+impl<'a> Writer<'a> {
+    fn new(stamp: &'a Stamp, arrival: Arrival, tag: String) -> Writer<'a> {
+        Writer {
+            stamp,
+            arrival,
+            tag,
+            written: Written::default(),
+            written_bytes: 0,
+        }
+    }
+
+    fn message(self, chunk: Option<String>) -> Message {
+        Message {
+            written: self.written,
+            chunk,
+            rest: None,
+        }
+    }
+
+    /// Entries one behind the other, from `taken` on; answers where to go on when there are too many.
+    fn packed(&mut self, bytes: &[u8], mut taken: usize) -> Option<usize> {
+        while taken < bytes.len() {
+            if self.written_bytes >= PART_BYTES {
+                return Some(taken);
+            }
+            let mut reader = Reader {
+                rest: &bytes[taken..],
+            };
             match reader.skip() {
-                Ok(entry) => self.entry(&mut Reader { rest: entry }),
-                Err(_) => return self.reject("malformed", reader.rest.len()),
+                Ok(entry) => {
+                    taken += entry.len();
+                    self.entry(&mut Reader { rest: entry });
+                }
+                Err(_) => {
+                    self.reject("malformed", bytes.len() - taken);
+                    return None;
+                }
             }
         }
+        None
     }
 
     /// `[time, record]`, or with metadata `[[time, metadata], record]`.
@@ -207,6 +289,7 @@ impl Writer<'_> {
         let timestamp = time
             .filter(|time| time.nanos() > 0)
             .unwrap_or(self.arrival.now);
+        self.written_bytes += REFUSAL_BYTES;
         let text = match self.document(timestamp, record) {
             Ok(text) if text.len() > self.stamp.event_bytes_max => {
                 return self.written.rejected.push("too_large");
@@ -218,12 +301,12 @@ impl Writer<'_> {
         match &self.stamp.pipeline {
             None => {
                 let event = Event::create(index.clone(), timestamp, Bytes::from(text));
-                self.written.events.push(event);
+                self.written_bytes += self.written.push(event);
             }
             Some(pipeline) => {
                 let mut document = Document::parse(&text).expect("what is written here is JSON");
                 match pipeline.event(&mut document, index, self.arrival.now) {
-                    Ok(event) => self.written.events.push(event),
+                    Ok(event) => self.written_bytes += self.written.push(event),
                     Err(reason) => self.written.dropped.push(reason),
                 }
             }
@@ -312,6 +395,7 @@ impl Writer<'_> {
     }
 
     fn reject(&mut self, reason: &'static str, bytes: usize) {
+        self.written_bytes += REFUSAL_BYTES;
         self.written.received += 1;
         self.written.received_bytes += bytes as u64;
         self.written.rejected.push(reason);
@@ -440,6 +524,40 @@ mod tests {
             (bomb.written.rejected, bomb.written.received),
             (vec!["too_large"], 1)
         );
+    }
+
+    #[test]
+    fn few_bytes_that_are_very_many_entries_are_read_in_parts() {
+        let (small, nothing) = ([0x92, 0x00, 0x80], [0xc0; 3]);
+        let chunk = [vec![0x81], text("chunk"), text("c1")].concat();
+        for (entry, each) in [(small, 1), (nothing, 3)] {
+            let bytes = packed(&entry.repeat(200_000), &chunk);
+            let mut message = taken(&bytes);
+            let stamp = Stamp {
+                index: IndexName::default_index(),
+                pipeline: None,
+                event_bytes_max: 1000,
+            };
+            let arrival = Arrival {
+                peer: "192.0.2.7".parse().unwrap(),
+                now: fixed_now(),
+            };
+            let (mut received, mut parts) = (0, 1);
+            loop {
+                assert!(message.written.byte_size() < 2 * PART_BYTES);
+                assert!(message.written.rejected.len() * REFUSAL_BYTES < 2 * PART_BYTES);
+                received += message.written.received;
+                let Some(rest) = message.rest else { break };
+                assert_eq!(message.chunk, None, "not all of it was read");
+                message = rest.read(&bytes, &stamp, arrival);
+                parts += 1;
+            }
+            assert_eq!(
+                (received, message.chunk.as_deref()),
+                (200_000 * each, Some("c1"))
+            );
+            assert!(parts > 1, "{parts} parts");
+        }
     }
 
     #[test]

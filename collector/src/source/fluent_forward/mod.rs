@@ -27,7 +27,7 @@ pub mod msgpack;
 mod tests;
 
 use handshake::{Handshake, Keys, push_text};
-use message::{Arrival, Stamp};
+use message::{Arrival, Rest, Stamp};
 use msgpack::{EndFinder, Head, Reader};
 
 /// The names its listeners may have in `listen:`.
@@ -145,6 +145,8 @@ pub struct ForwardDialogue {
     is_trusted: bool,
     peer: SocketAddr,
     finder: EndFinder,
+    /// Of the present message, what its first parts have left.
+    rest: Option<Rest>,
 }
 
 impl ForwardDialogue {
@@ -157,6 +159,7 @@ impl ForwardDialogue {
             handshake: None,
             peer,
             finder: EndFinder::default(),
+            rest: None,
         }
     }
 
@@ -206,6 +209,14 @@ impl Dialogue for ForwardDialogue {
         }
     }
 
+    fn inflates(&self, bytes: &[u8]) -> bool {
+        self.is_trusted && message::may_inflate(bytes)
+    }
+
+    fn inflated_bytes(&self) -> usize {
+        self.rest.as_ref().map_or(0, Rest::inflated_bytes)
+    }
+
     fn hear(&mut self, bytes: &[u8], now: Timestamp) -> Turn {
         if let Some(keys) = self.keys.clone()
             && !self.is_trusted
@@ -220,9 +231,22 @@ impl Dialogue for ForwardDialogue {
             peer: self.peer.ip(),
             now,
         };
-        let Ok(message) = message::read(bytes, &self.stamp, arrival) else {
+        let read = match self.rest.take() {
+            Some(rest) => Ok(rest.read(bytes, &self.stamp, arrival)),
+            None => message::read(bytes, &self.stamp, arrival),
+        };
+        let Ok(message) = read else {
             return refusal();
         };
+        if message.rest.is_some() {
+            self.rest = message.rest;
+            return Turn {
+                written: message.written,
+                waits: true,
+                is_part: true,
+                ..Turn::default()
+            };
+        }
         let mut answer = Vec::new();
         if let Some(chunk) = &message.chunk {
             answer.push(0x81);

@@ -323,6 +323,28 @@ mod tests {
         assert_eq!((totals.received, totals.rejected["malformed"]), (9, 2));
     }
 
+    /// Their bytes are few, the events made of them would be a hundred times as many.
+    #[tokio::test]
+    async fn more_events_than_one_request_may_hold_are_refused() {
+        let count = 60_000;
+        let array = format!("[{}{{}}]", "{},".repeat(count));
+        for (content_type, body) in [
+            ("text/plain", "x\n".repeat(count)),
+            ("application/x-ndjson", "{}\n".repeat(count)),
+            ("application/json", array),
+        ] {
+            let fixture = fixture();
+            let (status, reply) = fixture
+                .post("/api/daybook/v1/ingest", content_type, &body)
+                .await;
+            assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{reply}");
+            assert!(reply["error"].as_str().unwrap().contains("smaller batches"));
+            assert!(fixture.journal.events().is_empty());
+            let totals = fixture.context.ledger.totals().remove(0);
+            assert_eq!(totals.rejected["request_too_large"], 1);
+        }
+    }
+
     #[tokio::test]
     async fn what_cannot_be_taken_is_told() {
         let fixture = fixture();

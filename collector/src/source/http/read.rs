@@ -64,8 +64,11 @@ impl Reader<'_> {
     fn lines(&mut self, body: &[u8]) {
         let received = self.gathered.terms().received.to_rfc3339();
         for line in body.split(|byte| *byte == b'\n') {
+            if self.gathered.is_over() {
+                return;
+            }
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.trim_ascii().is_empty() {
+            if line.trim_ascii().is_empty() || self.gathered.refuse_by_length(line.len()) {
                 continue;
             }
             self.document.clear();
@@ -83,6 +86,9 @@ impl Reader<'_> {
             return self.object(body, "the body");
         }
         for (at, line) in body.split(|byte| *byte == b'\n').enumerate() {
+            if self.gathered.is_over() {
+                return;
+            }
             if !line.trim_ascii().is_empty() {
                 self.object(line, &format!("line {}", at + 1));
             }
@@ -92,7 +98,11 @@ impl Reader<'_> {
     fn array(&mut self, body: &[u8]) {
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         let read = deserializer.deserialize_seq(Elements(self));
-        if let Err(error) = read.and_then(|()| deserializer.end()) {
+        let read = read.and_then(|()| deserializer.end());
+        // A request with too many events is refused for that.
+        if let Err(error) = read
+            && !self.gathered.is_over()
+        {
             // The elements in front of the mistake are taken; behind it nobody knows where the next one begins.
             self.gathered
                 .refuse("malformed", format!("the array: {error}"));
@@ -100,6 +110,9 @@ impl Reader<'_> {
     }
 
     fn object(&mut self, json: &[u8], place: &str) {
+        if self.gathered.refuse_by_length(json.len()) {
+            return;
+        }
         match Document::parse(json) {
             Ok(document) => {
                 self.document = document;
@@ -138,7 +151,9 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let mut number = 0;
-        while let Some(element) = elements.next_element::<&RawValue>()? {
+        while !self.0.gathered.is_over()
+            && let Some(element) = elements.next_element::<&RawValue>()?
+        {
             number += 1;
             self.0
                 .object(element.get().as_bytes(), &format!("element {number}"));

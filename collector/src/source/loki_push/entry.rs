@@ -98,6 +98,16 @@ impl Reader {
             .push_to(&mut self.document, &self.index, Some(id));
     }
 
+    /// Whether the text of an entry, or of its labels, is too long for any event; then it is refused and need not be read.
+    pub fn refuse_by_length(&mut self, text_bytes: usize) -> bool {
+        self.gathered.refuse_by_length(text_bytes)
+    }
+
+    /// Whether there are too many entries for one request. Reading on is of no use.
+    pub fn is_over(&self) -> bool {
+        self.gathered.is_over()
+    }
+
     /// Notes an entry that cannot be read.
     pub fn refuse(&mut self, reason: &'static str, problem: String) {
         self.gathered.refuse(reason, problem);

@@ -1,17 +1,23 @@
 //! `{"streams":[{"stream":{"k":"v"},"values":[["<ns>","line",{"trace_id":"x"}]]}]}`.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use event::Timestamp;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::entry::{Entry, Reader, Unreadable};
 use super::labels::Labels;
 
+/// The most streams of a request, and values of a stream.
+const LIST_LEN_MAX: usize = 1 << 20;
+
 #[derive(Deserialize)]
 struct Request<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "bounded")]
     streams: Vec<&'a RawValue>,
 }
 
@@ -22,10 +28,10 @@ struct Stream<'a> {
     /// Before Loki 1.0: the text form.
     #[serde(default)]
     labels: Option<String>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "bounded")]
     values: Vec<&'a RawValue>,
     /// Before Loki 1.0.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "bounded")]
     entries: Vec<&'a RawValue>,
 }
 
@@ -47,15 +53,58 @@ pub fn read(body: &[u8], reader: &mut Reader) -> Result<(), Unreadable> {
     for raw in request.streams {
         reader.begin_stream();
         let stream: Stream<'_> = serde_json::from_str(raw.get()).map_err(malformed)?;
+        let labels_bytes = stream.stream.map_or(0, |labels| labels.get().len());
+        if reader.refuse_by_length(labels_bytes) {
+            continue;
+        }
         let labels = labels_of(&stream);
         for value in &stream.values {
-            add(&labels, entry(value), reader);
+            if reader.is_over() {
+                return Ok(());
+            }
+            if !reader.refuse_by_length(value.get().len()) {
+                add(&labels, entry(value), reader);
+            }
         }
         for old in &stream.entries {
-            add(&labels, old_entry(old), reader);
+            if reader.is_over() {
+                return Ok(());
+            }
+            if !reader.refuse_by_length(old.get().len()) {
+                add(&labels, old_entry(old), reader);
+            }
         }
     }
     Ok(())
+}
+
+/// A list with so many places at most: each costs eight times what the shortest value takes in the request.
+fn bounded<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<&'a RawValue>, D::Error> {
+    deserializer.deserialize_seq(Bounded(PhantomData))
+}
+
+struct Bounded<'a>(PhantomData<&'a RawValue>);
+
+impl<'de: 'a, 'a> Visitor<'de> for Bounded<'a> {
+    type Value = Vec<&'a RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            if values.len() == LIST_LEN_MAX {
+                let problem = format!("a list of more than {LIST_LEN_MAX}, send smaller batches");
+                return Err(A::Error::custom(problem));
+            }
+            values.push(value);
+        }
+        Ok(values)
+    }
 }
 
 fn add(labels: &Result<Labels, String>, entry: Result<Entry<'_>, String>, reader: &mut Reader) {

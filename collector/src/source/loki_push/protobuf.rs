@@ -15,7 +15,9 @@ use crate::source::protobuf::{Field, Fields, Undecodable};
 pub fn read(message: &[u8], reader: &mut Reader) -> Result<(), Unreadable> {
     let malformed = |error: Undecodable| Unreadable::Malformed(error.to_string());
     let mut fields = Fields::of(message);
-    while let Some((number, field)) = fields.next().map_err(malformed)? {
+    while !reader.is_over()
+        && let Some((number, field)) = fields.next().map_err(malformed)?
+    {
         if number == 1 {
             stream(field.bytes().map_err(malformed)?, reader).map_err(malformed)?;
         }
@@ -32,10 +34,21 @@ fn stream(message: &[u8], reader: &mut Reader) -> Result<(), Undecodable> {
             labels = Some(field.text()?);
         }
     }
-    let labels = Labels::parse(labels.as_deref().unwrap_or_default());
+    let labels = labels.unwrap_or_default();
+    if reader.refuse_by_length(labels.len()) {
+        return Ok(());
+    }
+    let labels = Labels::parse(&labels);
     let mut fields = Fields::of(message);
-    while let Some((number, field)) = fields.next()? {
+    while !reader.is_over()
+        && let Some((number, field)) = fields.next()?
+    {
         if number != 2 {
+            continue;
+        }
+        if let Ok(bytes) = field.bytes()
+            && reader.refuse_by_length(bytes.len())
+        {
             continue;
         }
         match (&labels, entry(field)) {

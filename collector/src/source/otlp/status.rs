@@ -39,9 +39,8 @@ impl Failure {
     /// The gRPC code. What may be sent again is `Unavailable`; `ResourceExhausted` without a delay is not.
     pub fn code(&self) -> tonic::Code {
         match self {
-            Failure::Body(BodyError::TooLarge { .. }) | Failure::TooMuch(_) => {
-                tonic::Code::ResourceExhausted
-            }
+            Failure::Body(BodyError::TooLarge { .. } | BodyError::TooManyEvents { .. })
+            | Failure::TooMuch(_) => tonic::Code::ResourceExhausted,
             Failure::Body(BodyError::Busy { .. }) | Failure::Append(_) => tonic::Code::Unavailable,
             Failure::Body(BodyError::TooSlow { .. }) => tonic::Code::DeadlineExceeded,
             Failure::Body(BodyError::BrokenOff { .. }) => tonic::Code::Cancelled,

@@ -10,7 +10,7 @@ use event::{Document, IndexName, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::gathered::{Gathered, Terms};
+use super::super::gathered::{Gathered, MEMORY_BYTES_MAX, Terms};
 use crate::pipeline::Pipeline;
 use crate::transform::detect;
 
@@ -57,6 +57,13 @@ pub fn read_events(
     let mut document = Document::new();
     let values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
     for (number, value) in (0u64..).zip(values) {
+        if texts.memory_bytes() + others.memory_bytes() > MEMORY_BYTES_MAX {
+            break;
+        }
+        let length = value.as_ref().map_or(0, |value| value.get().len());
+        if texts.refuse_by_length(length) {
+            continue;
+        }
         let (sent, problem) = match value.map(|value| serde_json::from_str::<Sent<'_>>(value.get()))
         {
             Ok(Ok(sent)) => (Some(sent), None),
@@ -100,8 +107,11 @@ pub fn read_raw(body: &[u8], metadata: &[(String, String)], terms: Terms) -> Gat
     let mut gathered = Gathered::new(terms);
     let mut document = Document::new();
     for line in body.split(|byte| *byte == b'\n') {
+        if gathered.is_over() {
+            break;
+        }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.trim_ascii().is_empty() {
+        if line.trim_ascii().is_empty() || gathered.refuse_by_length(line.len()) {
             continue;
         }
         document.clear();

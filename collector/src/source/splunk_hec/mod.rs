@@ -356,6 +356,9 @@ impl Reply {
 
     fn of(refusal: &Refusal) -> Reply {
         match refusal.retry_after() {
+            None if refusal.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Reply::new(refusal.status(), "Request entity too large", 27)
+            }
             None => Reply::new(refusal.status(), "Invalid data format", 6),
             Some(retry_after) => Reply {
                 retry_after_seconds: Some(retry_after.whole_seconds()),
