@@ -312,8 +312,10 @@ def kills(broker):
         daybook.write("sources: {}")
         daybook.start()
         for (topic, partition), offset in committed.items():
-            stored = daybook.count({"bool": {"filter": [{"term": {"kafka.topic": topic}}, {"term": {"kafka.partition": partition}}]}})
-            assert stored >= offset, f"{offset} are committed and {stored} stored of partition {partition} (seed {SEED})"
+            of_partition = {"bool": {"filter": [{"term": {"kafka.topic": topic}}, {"term": {"kafka.partition": partition}}]}}
+            # Nothing comes in meanwhile; the index may still be reading the journal.
+            wait_for(f"{offset} are committed of partition {partition}, as many are stored", 30,
+                     lambda: daybook.count(of_partition) >= offset)
         daybook.stop()
         daybook.write(daybook.source)
     daybook.start()

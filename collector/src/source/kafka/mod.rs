@@ -11,6 +11,8 @@ mod consumer;
 pub mod message;
 pub mod place;
 mod settings;
+#[cfg(all(test, feature = "kafka"))]
+mod tests;
 
 pub use settings::{Options, Settings};
 

@@ -193,6 +193,8 @@ impl Settings {
             .set("partition.assignment.strategy", "cooperative-sticky")
             // A killed Daybook's partitions wait this long for another one. Kafka's 45 s are for slow consumers.
             .set("session.timeout.ms", "10000")
+            // How soon members hear that partitions are to be moved. Until all have, commits wait.
+            .set("heartbeat.interval.ms", "1000")
             // How soon a new topic is found that an expression fits; 5 minutes otherwise.
             .set("topic.metadata.refresh.interval.ms", "30000")
             // What is read ahead, in memory.
@@ -203,6 +205,7 @@ impl Settings {
             // These are the broker's to decide then (KIP-848).
             config.remove("partition.assignment.strategy");
             config.remove("session.timeout.ms");
+            config.remove("heartbeat.interval.ms");
         }
         for (name, value) in self.options.iter() {
             config.set(name, value);
