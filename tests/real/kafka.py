@@ -71,6 +71,10 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.consumer.heartbeat.interval.ms=1000
+group.consumer.min.heartbeat.interval.ms=1000
+group.consumer.session.timeout.ms=6000
+group.consumer.min.session.timeout.ms=6000
 auto.create.topics.enable=false
 message.max.bytes=4000000
 replica.fetch.max.bytes=4000000
@@ -125,6 +129,8 @@ replica.fetch.max.bytes=4000000
 
 class Daybook:
     def __init__(self, broker, name, topics, group, settings="", options="", more=""):
+        if "group.protocol: consumer" not in options:
+            options += ", session.timeout.ms: 6000"
         self.home, self.process = f"{WORK}/{name}", None
         self.name, self.more = name, more
         os.makedirs(self.home, exist_ok=True)
@@ -136,7 +142,7 @@ sources:
     topics: {json.dumps(topics)}
     group: {group}
     {settings}
-    options: {{ topic.metadata.refresh.interval.ms: 1000, session.timeout.ms: 6000{options} }}
+    options: {{ topic.metadata.refresh.interval.ms: 1000{options} }}
 """
         self.write(self.source + more)
 
@@ -327,12 +333,16 @@ def kills(broker):
 
 def group(broker):
     """Two Daybooks share a group; they are killed, join and leave."""
-    for strategy in ["cooperative-sticky", "range"]:
+    ways = {"cooperative-sticky": ", partition.assignment.strategy: cooperative-sticky",
+            "range": ", partition.assignment.strategy: range"}
+    # Since Kafka 4 the broker can do it (KIP-848).
+    if not glob.glob(f"{JARS}/kafka_2.13-3.*"):
+        ways["broker"] = ", group.protocol: consumer"
+    for strategy, option in ways.items():
         topic = f"group-{strategy}"
         broker.create(**{topic.replace("-", "_"): 6})
         count = 60_000
         producing = in_background(lambda: produce(broker, [topic], range(count), per_second=3000))
-        option = f", partition.assignment.strategy: {strategy}"
         one, two = (Daybook(broker, f"{name}-{strategy}", [topic], topic, options=option) for name in ["one", "two"])
         one.start()
         wait_for("one reads", 30, lambda: one.books()["accepted"] > 1000)

@@ -107,7 +107,7 @@ impl Follower {
             is_paused: AtomicBool::new(false),
             must_restart: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
-            told: Mutex::new(None),
+            told: Mutex::default(),
         };
         let config = self.settings.client_config();
         let consumer: BaseConsumer<Context> = config
@@ -152,7 +152,7 @@ impl Reading<'_> {
     fn run(mut self) -> Result<(), String> {
         while !self.follower.is_over() {
             if self.context.must_restart.load(Ordering::Relaxed) {
-                return Err("partitions were taken away while the journal had no room".to_owned());
+                return Err("where it stands in its partitions is not clear".to_owned());
             }
             self.commit();
             if self.hand_over()? {
@@ -225,8 +225,8 @@ struct Context {
     is_paused: AtomicBool,
     must_restart: AtomicBool,
     is_stopping: AtomicBool,
-    /// The error that was told last, so that a broker that is away is told once.
-    told: Mutex<Option<RDKafkaErrorCode>>,
+    /// What was told since the last message, so that a broker that is away is told once.
+    told: Mutex<Vec<RDKafkaErrorCode>>,
 }
 
 /// The next batch.
@@ -312,7 +312,7 @@ impl Context {
         let next = record.offset.saturating_add(1);
         gathered.places.insert((topic, record.partition), next);
         // It works again: the next trouble is news.
-        *self.told() = None;
+        self.told().clear();
     }
 
     /// Hands over what is gathered; `false` when there is no room on the way.
@@ -386,7 +386,9 @@ impl Context {
         if let Err(error) = outcome {
             return self.begin_anew(&error);
         }
-        tracing::info!(source = %self.follower.name, partitions = places.len(), "partitions were given to us");
+        if !places.is_empty() {
+            tracing::info!(source = %self.follower.name, partitions = places.len(), "partitions were given to us");
+        }
         self.follower.board.own(places);
         if self.is_paused.load(Ordering::Relaxed)
             && let Err(error) = consumer.pause(partitions)
@@ -455,13 +457,11 @@ impl Context {
             let start = place::start(committed.get(&name).copied(), board.reached(&name), fresh);
             let offset = match start {
                 Start::At(offset) => Some(offset),
+                // Once one is not answered, the consumer ends with the next poll: the others need not be asked for.
+                _ if self.must_restart.load(Ordering::Relaxed) => None,
                 Start::First | Start::Last => self.watermark(consumer, &name, start),
             };
-            let raw = match (offset, start) {
-                (Some(offset), _) => Offset::Offset(offset),
-                (None, Start::Last) => Offset::End,
-                (None, _) => Offset::Beginning,
-            };
+            let raw = offset.map_or(Offset::End, Offset::Offset);
             if !committed.contains_key(&name)
                 && let Some(offset) = offset
             {
@@ -482,7 +482,7 @@ impl Context {
         places
     }
 
-    /// The offset of the first message of a partition, or behind its last.
+    /// The offset of the first message of a partition, or behind its last; without an answer the consumer begins anew.
     fn watermark(
         &self,
         consumer: &BaseConsumer<Context>,
@@ -492,7 +492,7 @@ impl Context {
         match consumer.fetch_watermarks(topic, *partition, ASK_FOR) {
             Ok((low, high)) => Some(if start == Start::Last { high } else { low }),
             Err(error) => {
-                self.tell(&error, "");
+                self.begin_anew(&error);
                 None
             }
         }
@@ -503,24 +503,26 @@ impl Context {
         self.must_restart.store(true, Ordering::Relaxed);
     }
 
-    /// Counts an error, and tells it unless it is the one that was told last.
+    /// Counts an error, and tells it unless it was told since the last message.
     fn tell(&self, error: &KafkaError, reason: &str) {
         let counts = self.follower.board.counts();
         counts.errors.fetch_add(1, Ordering::Relaxed);
-        let code = error.rdkafka_error_code();
         let mut told = self.told();
-        if code.is_none() || *told != code {
-            *told = code;
-            let source = &self.follower.name;
-            tracing::warn!(%source, %error, reason, "Kafka has trouble; reading goes on when it is over");
+        if let Some(code) = error.rdkafka_error_code() {
+            if told.contains(&code) {
+                return;
+            }
+            told.push(code);
         }
+        let source = &self.follower.name;
+        tracing::warn!(%source, %error, reason, "Kafka has trouble; reading goes on when it is over");
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
         self.gathered.lock().expect("no holder of this lock panics")
     }
 
-    fn told(&self) -> MutexGuard<'_, Option<RDKafkaErrorCode>> {
+    fn told(&self) -> MutexGuard<'_, Vec<RDKafkaErrorCode>> {
         self.told.lock().expect("no holder of this lock panics")
     }
 }
