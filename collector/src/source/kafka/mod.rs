@@ -11,7 +11,8 @@ mod consumer;
 pub mod message;
 pub mod place;
 mod settings;
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(feature = "kafka")]
+#[cfg(test)]
 mod tests;
 
 pub use settings::{Options, Settings};
