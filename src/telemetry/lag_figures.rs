@@ -86,6 +86,10 @@ mod tests {
         let families = figures.collect();
         let shown = families[0].get_metric();
         assert_eq!(shown.len(), SHOWN_MAX);
-        assert!(shown.iter().all(|metric| metric.get_gauge().get_value() > 0.0));
+        assert!(
+            shown
+                .iter()
+                .all(|metric| metric.get_gauge().get_value() > 0.0)
+        );
     }
 }
