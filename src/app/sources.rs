@@ -19,6 +19,8 @@ use collector::source::file::{self, FileSource};
 use collector::source::fluent_forward::FluentForwardSource;
 use collector::source::gelf::GelfSource;
 use collector::source::journald::{JournaldCounts, JournaldSource};
+#[cfg(feature = "kafka")]
+use collector::source::kafka::{KafkaSource, board::Board, board::KafkaCounts};
 use collector::source::syslog::SyslogSource;
 use event::{Append, Ledger, Timestamp};
 use tokio::task::JoinSet;
@@ -27,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 use super::pipelines::Pipelines;
 use crate::settings::{Settings, Source};
 use crate::telemetry::{FigureKind, Metrics};
+#[cfg(feature = "kafka")]
+use crate::telemetry::{LagFigures, PartitionLag};
 
 /// What sources are started from.
 pub struct Sources {
@@ -99,6 +103,15 @@ impl Sources {
                 self.show_journal(name, source.counts());
                 Box::pin(source.run(shutdown))
             }
+            #[cfg(feature = "kafka")]
+            Source::Kafka(settings) => {
+                let source = KafkaSource::new(settings, self.event_bytes_max(), parts)?;
+                self.show_kafka(name, source.board());
+                Box::pin(source.run(shutdown))
+            }
+            // The settings refuse it.
+            #[cfg(not(feature = "kafka"))]
+            Source::Kafka(_) => return Err("this build cannot read Kafka".to_owned()),
             Source::Beats(settings) => {
                 let source = BeatsSource::new(settings, parts, self.listening(source))?;
                 self.show_connections(name, source.seats());
@@ -303,6 +316,67 @@ impl Sources {
         self.show_counts(name, &counts, figures);
     }
 
+    #[cfg(feature = "kafka")]
+    fn show_kafka(&self, name: &str, board: Arc<Board>) {
+        let figures: [CountFigure<KafkaCounts>; 7] = [
+            (
+                FigureKind::Gauge,
+                "daybook_kafka_partitions",
+                "Partitions the source reads.",
+                |counts| &counts.partitions,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_kafka_rebalances_total",
+                "Times the group gave partitions to the source or took them away.",
+                |counts| &counts.rebalances,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_kafka_restarts_total",
+                "Times reading began anew at the group's offsets.",
+                |counts| &counts.restarts,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_kafka_errors_total",
+                "Errors of brokers and of connections to them.",
+                |counts| &counts.errors,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_kafka_commit_errors_total",
+                "Commits of offsets that failed; they are repeated.",
+                |counts| &counts.commit_errors,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_kafka_pauses_total",
+                "Times reading was paused because the journal had no room.",
+                |counts| &counts.pauses,
+            ),
+            (
+                FigureKind::Counter,
+                "daybook_kafka_invalid_utf8_messages_total",
+                "Messages that were no UTF-8, stored with replacement characters.",
+                |counts| &counts.invalid_utf8_messages,
+            ),
+        ];
+        self.show_counts(name, &board.counts(), figures);
+        let lags = move || {
+            let lags = board.lags().into_iter().map(|lag| PartitionLag {
+                topic: lag.partition.0.to_string(),
+                partition: lag.partition.1,
+                messages: lag.messages,
+            });
+            lags.collect()
+        };
+        let shown = LagFigures::new(name, lags).and_then(|lags| self.metrics.register(lags));
+        if let Err(error) = shown {
+            tracing::error!(source = name, %error, "the lag cannot be shown");
+        }
+    }
+
     /// Shows one figure of a source under `/metrics`.
     fn show(
         &self,
@@ -335,7 +409,7 @@ pub fn found(settings: &Settings) -> Vec<String> {
                 "Docker at {}, whose containers' logs are read",
                 source.socket.display()
             )),
-            Source::Docker(_) | Source::Journald(_) => {}
+            Source::Docker(_) | Source::Journald(_) | Source::Kafka(_) => {}
             Source::File(source) => files += FileSource::paths_found(source).len(),
             Source::Beats(_)
             | Source::FluentForward(_)

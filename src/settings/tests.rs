@@ -150,7 +150,7 @@ fn what_comes_later_is_accepted_with_a_notice_or_refused_but_never_silently() {
         r#"
 listen: { prometheus: 127.0.0.1:9090, loki: off, http: 0.0.0.0:8365 }
 sources:
-  queue: { type: kafka }
+  api: { type: scrape }
 metrics: { retention: 90d, scrape_configs: [ ] }
 rules: [ "rules/*.yaml" ]
 alerting: { }
@@ -160,7 +160,7 @@ alerting: { }
     let beginnings = [
         "listen.http: 0.0.0.0:8365 is reachable from other machines",
         "listen.prometheus: not built yet, ignored",
-        "sources.queue: type kafka is not built yet, ignored",
+        "sources.api: type scrape is not built yet, ignored",
         "metrics: not built yet, ignored",
         "rules: not built yet, ignored",
         "alerting: not built yet, ignored",

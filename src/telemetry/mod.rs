@@ -1,6 +1,8 @@
 //! What Daybook tells about itself: log lines on stderr, metrics, and traces and logs to any OTLP endpoint.
 
 mod export;
+#[cfg(feature = "kafka")]
+mod lag_figures;
 mod ledger_figures;
 mod metrics;
 mod process_figures;
@@ -13,6 +15,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 pub use export::{SELF_HEADER, suppressed};
+#[cfg(feature = "kafka")]
+pub use lag_figures::{LagFigures, PartitionLag};
 pub use metrics::{FigureKind, Metrics};
 
 use crate::settings::{LogFormat, TelemetrySettings};

@@ -13,6 +13,7 @@ pub mod gathered;
 pub mod gelf;
 pub mod http;
 pub mod journald;
+pub mod kafka;
 pub mod loki_push;
 pub mod otlp;
 mod protobuf;

@@ -8,6 +8,7 @@ mod file;
 mod fluent_forward;
 mod gelf;
 mod journald;
+mod kafka;
 mod push;
 mod syslog;
 
@@ -44,12 +45,14 @@ pub enum Source {
     SplunkHec(sources::splunk_hec::EntrySettings),
     /// `type: journald`.
     Journald(sources::journald::Settings),
+    /// `type: kafka`.
+    Kafka(sources::kafka::Settings),
 }
 
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 10] = [
+const BUILT: [(&str, Read); 11] = [
     ("beats", beats::read),
     ("docker", docker::read),
     ("file", file::read),
@@ -57,13 +60,14 @@ const BUILT: [(&str, Read); 10] = [
     ("gelf", gelf::read),
     ("http", push::read_http),
     ("journald", journald::read),
+    ("kafka", kafka::read),
     ("loki_push", push::read_loki_push),
     ("splunk_hec", push::read_splunk_hec),
     ("syslog", syslog::read),
 ];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 6] = ["kafka", "loki", "scrape", "host", "otlp", "elasticsearch"];
+const NOT_BUILT: [&str; 5] = ["loki", "scrape", "host", "otlp", "elasticsearch"];
 
 impl Source {
     /// The pipeline its events go through.
@@ -81,6 +85,7 @@ impl Source {
         match self {
             Source::Docker(_)
             | Source::Journald(_)
+            | Source::Kafka(_)
             | Source::File(_)
             | Source::Http(_)
             | Source::LokiPush(_)
@@ -121,6 +126,7 @@ impl Source {
             Source::LokiPush(loki) => ("loki_push", loki.pipeline.as_deref(), json!(loki)),
             Source::SplunkHec(hec) => ("splunk_hec", hec.pipeline.as_deref(), json!(hec)),
             Source::Journald(journal) => ("journald", journal.pipeline.as_deref(), json!(journal)),
+            Source::Kafka(kafka) => ("kafka", kafka.pipeline.as_deref(), json!(kafka)),
         }
     }
 }
