@@ -1,6 +1,7 @@
 //! What Daybook tells about itself: log lines on stderr, metrics, and traces and logs to any OTLP endpoint.
 
 mod export;
+mod host_figures;
 mod ledger_figures;
 mod metrics;
 mod process_figures;
@@ -13,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 pub use export::{SELF_HEADER, suppressed};
+pub use host_figures::HostFigures;
 pub use metrics::{FigureKind, Metrics};
 
 use crate::settings::{LogFormat, TelemetrySettings};

@@ -7,6 +7,7 @@ mod docker;
 mod file;
 mod fluent_forward;
 mod gelf;
+mod host;
 mod journald;
 mod push;
 mod syslog;
@@ -44,17 +45,20 @@ pub enum Source {
     SplunkHec(sources::splunk_hec::EntrySettings),
     /// `type: journald`.
     Journald(sources::journald::Settings),
+    /// `type: host`.
+    Host(sources::host::Settings),
 }
 
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 10] = [
+const BUILT: [(&str, Read); 11] = [
     ("beats", beats::read),
     ("docker", docker::read),
     ("file", file::read),
     ("fluent_forward", fluent_forward::read),
     ("gelf", gelf::read),
+    ("host", host::read),
     ("http", push::read_http),
     ("journald", journald::read),
     ("loki_push", push::read_loki_push),
@@ -63,7 +67,7 @@ const BUILT: [(&str, Read); 10] = [
 ];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 6] = ["kafka", "loki", "scrape", "host", "otlp", "elasticsearch"];
+const NOT_BUILT: [&str; 5] = ["kafka", "loki", "scrape", "otlp", "elasticsearch"];
 
 impl Source {
     /// The pipeline its events go through.
@@ -82,6 +86,7 @@ impl Source {
             Source::Docker(_)
             | Source::Journald(_)
             | Source::File(_)
+            | Source::Host(_)
             | Source::Http(_)
             | Source::LokiPush(_)
             | Source::SplunkHec(_) => &[],
@@ -97,12 +102,15 @@ impl Source {
         self.parts().0
     }
 
-    /// Whether there is one such source, on the listener for HTTP, however it is configured.
-    pub fn is_pushed_to(&self) -> bool {
-        matches!(
-            self,
-            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_)
-        )
+    /// What there is only one of, so that there can be only one source of the type; `None` where there can be several.
+    pub fn only_one_reads(&self) -> Option<&'static str> {
+        match self {
+            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => {
+                Some("be on the listener for HTTP")
+            }
+            Source::Host(_) => Some("read the machine"),
+            _ => None,
+        }
     }
 
     fn parts(&self) -> (&'static str, Option<&str>, Json) {
@@ -121,6 +129,7 @@ impl Source {
             Source::LokiPush(loki) => ("loki_push", loki.pipeline.as_deref(), json!(loki)),
             Source::SplunkHec(hec) => ("splunk_hec", hec.pipeline.as_deref(), json!(hec)),
             Source::Journald(journal) => ("journald", journal.pipeline.as_deref(), json!(journal)),
+            Source::Host(host) => ("host", None, json!(host)),
         }
     }
 }
