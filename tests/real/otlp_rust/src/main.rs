@@ -32,7 +32,9 @@ struct Way {
 }
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [transport, compression, endpoint, tag, count] = arguments.as_slice() else {
         return Err("usage: otlp_rust grpc|http|json none|gzip|zstd ENDPOINT TAG COUNT".into());
@@ -63,7 +65,9 @@ fn main() -> Result<()> {
 fn send_logs(way: &Way, resource: &Resource, tag: &str, count: u64) -> Result<()> {
     let exporter = match way.transport.as_str() {
         "grpc" => {
-            let builder = LogExporter::builder().with_tonic().with_endpoint(&way.endpoint);
+            let builder = LogExporter::builder()
+                .with_tonic()
+                .with_endpoint(&way.endpoint);
             match way.compression {
                 Some(compression) => builder.with_compression(compression).build()?,
                 None => builder.build()?,
@@ -118,7 +122,10 @@ fn send_logs(way: &Way, resource: &Resource, tag: &str, count: u64) -> Result<()
 
 fn send_sample(way: &Way, resource: &Resource) -> Result<()> {
     let exporter = match way.transport.as_str() {
-        "grpc" => MetricExporter::builder().with_tonic().with_endpoint(&way.endpoint).build()?,
+        "grpc" => MetricExporter::builder()
+            .with_tonic()
+            .with_endpoint(&way.endpoint)
+            .build()?,
         _ => MetricExporter::builder()
             .with_http()
             .with_protocol(way.http_protocol())
@@ -129,13 +136,20 @@ fn send_sample(way: &Way, resource: &Resource) -> Result<()> {
         .with_periodic_exporter(exporter)
         .with_resource(resource.clone())
         .build();
-    provider.meter("shop.till").u64_counter("payments").build().add(1, &[]);
+    provider
+        .meter("shop.till")
+        .u64_counter("payments")
+        .build()
+        .add(1, &[]);
     Ok(provider.shutdown()?)
 }
 
 fn send_span(way: &Way, resource: &Resource) -> Result<()> {
     let exporter = match way.transport.as_str() {
-        "grpc" => SpanExporter::builder().with_tonic().with_endpoint(&way.endpoint).build()?,
+        "grpc" => SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(&way.endpoint)
+            .build()?,
         _ => SpanExporter::builder()
             .with_http()
             .with_protocol(way.http_protocol())
