@@ -212,17 +212,12 @@ mod tests {
         assert_eq!(code, 200);
         assert!(body.contains("daybook_build_info{version="));
 
-        let before = over.receiver_count();
-        let waiting = tokio::spawn(ask(router, "/logs/_search"));
-        while over.receiver_count() <= before {
-            tokio::task::yield_now().await;
-        }
-        assert!(!waiting.is_finished());
-        routes.store(Arc::new(
-            Router::new().route("/logs/_search", get(|| async { "found" })),
-        ));
-        over.send_replace(true);
-        let (code, body) = waiting.await.unwrap();
+        // The first is polled until it waits, then the second.
+        let ((code, body), ()) = tokio::join!(ask(router, "/logs/_search"), async {
+            let found = Router::new().route("/logs/_search", get(|| async { "found" }));
+            routes.store(Arc::new(found));
+            over.send_replace(true);
+        });
         assert_eq!((code.as_u16(), body.as_str()), (200, "found"));
     }
 

@@ -18,6 +18,8 @@ from harness import Daybook, end_of, spawn, wait_for, workplace
 
 RSYSLOG, GO_SENDER = pathlib.Path(sys.argv[1]), sys.argv[2]
 COUNT = 2000
+# Of rsyslog, as maxbytes of 2 kB makes them.
+BATCH_MAX = 40
 
 
 def fail(text):
@@ -49,9 +51,9 @@ def documents_of(daybook, index):
     return daybook.events(index=f"{index}*")
 
 
-def check_numbers(what, numbers, count, doubles_allowed=0):
+def check_numbers(what, numbers, count, losses_allowed=0):
     missing, doubled = set(range(count)) - set(numbers), len(numbers) - len(set(numbers))
-    if missing or doubled > doubles_allowed:
+    if len(missing) > losses_allowed or doubled:
         fail(f"{what}: {len(numbers)} stored, {doubled} doubled, {len(missing)} missing, first {sorted(missing)[:5]}")
     print(f"  {what}: {len(numbers)} stored, {doubled} doubled")
 
@@ -122,7 +124,10 @@ def check_rsyslog(daybook, work):
 
 
 def check_rsyslog_while_daybook_is_killed(daybook, work):
-    """With ids nothing is doubled, whatever answers are lost."""
+    """With ids nothing is doubled, whatever answers are lost.
+
+    rsyslog takes a connection that breaks for an answer: the batch it waits for at a kill is not sent again.
+    """
     name, count = "rsyslog-killed", COUNT
     process = rsyslog(work, daybook, name, 'searchIndex="day" dynSearchIndex="on" searchType="" bulkmode="on" maxbytes="2k" '
                       'writeoperation="create" bulkid="id" dynbulkid="on"')
@@ -134,9 +139,11 @@ def check_rsyslog_while_daybook_is_killed(daybook, work):
         count += 500
         time.sleep(0.3)
         daybook.start()
-    wait_for(f"all of {name}", lambda: len(set(numbers_of(documents_of(daybook, name)))) == count)
+    # They are sent in order.
+    wait_for(f"the last of {name}", lambda: count - 1 in numbers_of(documents_of(daybook, name)))
     stop(process)
-    check_numbers(f"{name} three times", numbers_of(documents_of(daybook, name)), count)
+    numbers = numbers_of(documents_of(daybook, name))
+    check_numbers(f"{name} three times", numbers, count, losses_allowed=3 * BATCH_MAX)
 
 
 # The official clients

@@ -204,7 +204,7 @@ async fn decode_datagrams<D: Decoder>(datagrams: Datagrams, mut decoder: D, desk
         };
         let written;
         (decoder, written) = desk.cpu.run(input_bytes, job).await;
-        pour(&desk, written, room).await;
+        pour(desk, written, room).await;
     }
     decoder
 }

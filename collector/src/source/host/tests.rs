@@ -1,3 +1,5 @@
+//! The machine the tests run on, against what its kernel tells elsewhere; texts made up, their documents, and any text.
+
 use std::collections::HashSet;
 
 use event::{Append, Document, Ledger};
