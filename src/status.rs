@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use event::{Ledger, SourceTotals};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt;
 
+use crate::server::Routes;
 use crate::telemetry::Metrics;
 
 /// What the status pages show.
@@ -64,13 +68,34 @@ impl Status {
             .with_state(self.clone())
     }
 
-    /// The same, with 503 for everything else: what is served until all parts are there.
-    pub fn starting_router(&self) -> Router {
-        self.router().fallback(starting)
+    /// The same, and everything else waits for the start: what is served until all parts are there.
+    pub fn starting_router(&self, start: Start) -> Router {
+        let others = Router::new().fallback(starting).with_state(start);
+        self.router().fallback_service(others)
     }
 }
 
-async fn starting() -> Response {
+/// What requests wait for that come before all parts are there.
+///
+/// A 503 at once would do for most senders, but rsyslog takes it for a refusal of what it sent, and drops it.
+#[derive(Clone)]
+pub struct Start {
+    /// What answers once `is_over`.
+    pub routes: Routes,
+    /// Whether all parts are there.
+    pub is_over: watch::Receiver<bool>,
+    /// How long they wait.
+    pub wait_max: Duration,
+}
+
+async fn starting(State(mut start): State<Start>, request: Request) -> Response {
+    let wait = tokio::time::timeout(start.wait_max, start.is_over.wait_for(|is| *is));
+    let is_over = matches!(wait.await, Ok(Ok(_)));
+    if is_over {
+        let router = Router::clone(&start.routes.load());
+        let Ok(response) = router.oneshot(request).await;
+        return response;
+    }
     let body = json!({
         "error": { "type": "starting", "reason": "daybook is starting; GET /ready says what it waits for" },
         "status": 503,
@@ -95,7 +120,9 @@ async fn ready(State(status): State<Status>) -> Response {
 
 async fn metrics(State(status): State<Status>) -> Response {
     let content_type = (header::CONTENT_TYPE, prometheus::TEXT_FORMAT);
-    ([content_type], status.metrics.render()).into_response()
+    // Some figures are read from files when they are asked for.
+    let rendered = tokio::task::spawn_blocking(move || status.metrics.render()).await;
+    ([content_type], rendered.unwrap_or_default()).into_response()
 }
 
 async fn ledger(State(status): State<Status>) -> Json<Value> {
@@ -127,7 +154,6 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use http_body_util::BodyExt;
-    use tower::ServiceExt;
 
     use super::*;
 
@@ -172,13 +198,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_starting_everything_but_the_status_is_told_to_come_back() {
-        let router = status().starting_router();
-        assert_eq!(ask(router.clone(), "/logs/_search").await.0, 503);
+    async fn while_starting_the_status_is_answered_and_everything_else_waits() {
+        let routes = Routes::default();
+        let (over, is_over) = watch::channel(false);
+        let start = Start {
+            routes: Arc::clone(&routes),
+            is_over,
+            wait_max: Duration::from_secs(60),
+        };
+        let router = status().starting_router(start);
         assert_eq!(ask(router.clone(), "/health").await.0, 200);
-        let (code, body) = ask(router, "/metrics").await;
+        let (code, body) = ask(router.clone(), "/metrics").await;
         assert_eq!(code, 200);
         assert!(body.contains("daybook_build_info{version="));
+
+        // The first is polled until it waits, then the second.
+        let ((code, body), ()) = tokio::join!(ask(router, "/logs/_search"), async {
+            let found = Router::new().route("/logs/_search", get(|| async { "found" }));
+            routes.store(Arc::new(found));
+            over.send_replace(true);
+        });
+        assert_eq!((code.as_u16(), body.as_str()), (200, "found"));
+    }
+
+    #[tokio::test]
+    async fn a_start_that_takes_too_long_is_told() {
+        let (_over, is_over) = watch::channel(false);
+        let start = Start {
+            routes: Routes::default(),
+            is_over,
+            wait_max: Duration::from_millis(1),
+        };
+        let router = status().starting_router(start);
+        let (code, body) = ask(router, "/logs/_search").await;
+        assert_eq!(code, 503);
+        assert!(body.contains("daybook is starting"), "{body}");
     }
 
     #[tokio::test]

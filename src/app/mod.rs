@@ -10,22 +10,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use collector::listener::Sockets;
 use event::Ledger;
+use tokio::sync::watch;
 
 use crate::data_directory::DataDirectory;
 use crate::reserve;
 use crate::server::{Admission, BindError, Listener, Routes, Server};
 use crate::settings::{Service, Settings, Speaker};
-use crate::status::{Readiness, Status};
+use crate::status::{Readiness, Start, Status};
 use crate::telemetry::{Metrics, Telemetry};
 use parts::{Context, PartRoutes, Parts};
 
 /// Time for requests under way to end, then for the parts; together below the ten seconds we promise.
 const DRAIN: Duration = Duration::from_secs(4);
 const PARTS_STOP: Duration = Duration::from_secs(4);
+
+/// Time a request waits for the start to be over; senders wait ten seconds and more for an answer.
+const START_WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// The running appliance.
 pub struct App {
@@ -39,7 +42,7 @@ pub struct App {
 impl App {
     /// Starts everything. `descriptors` is how many file descriptors the process may have.
     ///
-    /// Status pages answer from the moment the listeners are open; everything else once the parts are there.
+    /// Status pages answer from the moment the listeners are open; everything else waits until the parts are there.
     ///
     /// # Errors
     /// What cannot start, and what to do about it.
@@ -64,11 +67,18 @@ impl App {
             sockets,
             listeners,
         } = bind_all(&settings)?;
-        let starting = Arc::new(status.starting_router());
-        let routes: Vec<(Service, Routes)> = bound
-            .iter()
-            .map(|l| (l.service(), Arc::new(ArcSwap::new(Arc::clone(&starting)))))
-            .collect();
+        let (start_is_over, is_over) = watch::channel(false);
+        let starting = |listener: &Listener| {
+            let routes: Routes = Arc::default();
+            let start = Start {
+                routes: Arc::clone(&routes),
+                is_over: is_over.clone(),
+                wait_max: START_WAIT_MAX,
+            };
+            routes.store(Arc::new(status.starting_router(start)));
+            (listener.service(), routes)
+        };
+        let routes: Vec<(Service, Routes)> = bound.iter().map(starting).collect();
         let served = bound.into_iter().zip(&routes);
         let served = served.map(|(listener, (_, routes))| (listener, Arc::clone(routes)));
         let admission = Admission::for_descriptors(descriptors);
@@ -88,6 +98,7 @@ impl App {
             routes.store(Arc::new(router_of(*service, &status, &part_routes)));
         }
         readiness.ready("parts");
+        start_is_over.send_replace(true);
         Ok(App {
             settings,
             directory,

@@ -18,6 +18,7 @@ use collector::source::file::tailer::FileCounts;
 use collector::source::file::{self, FileSource};
 use collector::source::fluent_forward::FluentForwardSource;
 use collector::source::gelf::GelfSource;
+use collector::source::host::HostSource;
 use collector::source::journald::{JournaldCounts, JournaldSource};
 #[cfg(feature = "kafka")]
 use collector::source::kafka::{KafkaSource, board::Board, board::KafkaCounts};
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pipelines::Pipelines;
 use crate::settings::{Settings, Source};
-use crate::telemetry::{FigureKind, Metrics};
+use crate::telemetry::{FigureKind, HostFigures, Metrics};
 #[cfg(feature = "kafka")]
 use crate::telemetry::{LagFigures, PartitionLag};
 
@@ -96,6 +97,13 @@ impl Sources {
             Source::File(settings) => {
                 let source = FileSource::new(&self.file_settings(settings), parts)?;
                 self.show_files(name, source.counts());
+                Box::pin(source.run(shutdown))
+            }
+            Source::Host(settings) => {
+                let source = HostSource::new(settings, parts)?;
+                if let Err(error) = self.metrics.register(HostFigures::new(source.machine())?) {
+                    tracing::error!(source = name, %error, "the machine's figures cannot be shown");
+                }
                 Box::pin(source.run(shutdown))
             }
             Source::Journald(settings) => {
@@ -409,7 +417,7 @@ pub fn found(settings: &Settings) -> Vec<String> {
                 "Docker at {}, whose containers' logs are read",
                 source.socket.display()
             )),
-            Source::Docker(_) | Source::Journald(_) | Source::Kafka(_) => {}
+            Source::Docker(_) | Source::Host(_) | Source::Journald(_) | Source::Kafka(_) => {}
             Source::File(source) => files += FileSource::paths_found(source).len(),
             Source::Beats(_)
             | Source::FluentForward(_)

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collector::pipeline::{self, AUTOMATIC, CompileError, Library};
-use collector::source::{docker, file, syslog};
+use collector::source::{docker, file, host, syslog};
 
 pub use byte_size::ByteSize;
 pub use findings::Mistake;
@@ -156,6 +156,7 @@ impl Default for Settings {
             },
             sources: BTreeMap::from([
                 ("docker".to_owned(), Source::Docker(docker)),
+                ("host".to_owned(), Source::Host(host::Settings::default())),
                 (
                     "syslog".to_owned(),
                     Source::Syslog(syslog::Settings::default()),
@@ -385,14 +386,13 @@ impl Settings {
             let Some(source) = source::read(&name.name, node, &pipelines, findings) else {
                 continue;
             };
-            let is_second = source.is_pushed_to()
-                && self
-                    .sources
-                    .values()
-                    .any(|other| other.kind() == source.kind());
-            if is_second {
+            let is_second = self
+                .sources
+                .values()
+                .any(|other| other.kind() == source.kind());
+            if let (true, Some(what)) = (is_second, source.only_one_reads()) {
                 let problem = format!(
-                    "there is a source of type {} already, and only one can be on the listener for HTTP",
+                    "there is a source of type {} already, and only one can {what}",
                     source.kind()
                 );
                 findings.mistake(Some(name.place), &section.path_of(&name.name), problem);

@@ -223,6 +223,14 @@ fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
             "there is a source of type http already",
         ),
         (
+            "sources: { a: { type: host }, b: { type: host } }",
+            "only one can read the machine",
+        ),
+        (
+            "sources: { a: { type: host, interval: soon } }",
+            "\"soon\" is no duration",
+        ),
+        (
             "pipelines: { a: { steps: [ { vrl: '.x = ' } ] } }",
             "step 1 (vrl): line 1, column",
         ),

@@ -1,6 +1,7 @@
 //! What Daybook tells about itself: log lines on stderr, metrics, and traces and logs to any OTLP endpoint.
 
 mod export;
+mod host_figures;
 #[cfg(feature = "kafka")]
 mod lag_figures;
 mod ledger_figures;
@@ -15,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 pub use export::{SELF_HEADER, suppressed};
+pub use host_figures::HostFigures;
 #[cfg(feature = "kafka")]
 pub use lag_figures::{LagFigures, PartitionLag};
 pub use metrics::{FigureKind, Metrics};

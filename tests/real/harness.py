@@ -104,9 +104,10 @@ class Daybook:
         self.configure(sources)
 
     def configure(self, sources):
-        listen = "".join(f"  {name}: 127.0.0.1:{port}\n" for name, port in vars(self.ports).items())
+        open_ones = {name: f"127.0.0.1:{port}" for name, port in vars(self.ports).items()}
+        listen = "".join(f"  {name}: {at}\n" for name, at in {"otlp_grpc": "off", "otlp_http": "off", **open_ones}.items())
         (self.folder / "daybook.yaml").write_text(
-            f"data_dir: {self.folder}/data\nlisten:\n  otlp_grpc: off\n  otlp_http: off\n{listen}"
+            f"data_dir: {self.folder}/data\nlisten:\n{listen}"
             f"sources:\n{textwrap.indent(textwrap.dedent(sources), '  ')}\n")
 
     def start(self):

@@ -1,17 +1,22 @@
 """What Python applications do with their handlers for Loki and Splunk, and what must be there afterwards.
 
-Called by push_clients.sh, with Node's clients on NODE_PATH.
+Called by push_clients.sh, with Node's clients on NODE_PATH and the path of a program that pushes with Promtail's client.
 """
 
 import logging
 import subprocess
+import sys
+import time
 
 import logging_loki
 import splunk_handler
 
-from harness import Daybook, wait_for, workplace
+from harness import Daybook, end_of, spawn, wait_for, workplace
 
 COUNT = 50
+PROMTAIL_COUNT = 30_000
+# Lines of about 15 bytes in a batch of 20 kB, each with its time.
+PROMTAIL_BATCH = 2000
 
 
 def send(address):
@@ -56,6 +61,25 @@ def check(daybook):
         assert daybook.count(query, f"{index}*") == wanted, f"more than {wanted} events of {index}: {text}"
 
 
+def promtail(daybook, work):
+    """Every line at least once; twice only what was under way when daybook was killed."""
+    sender = spawn([sys.argv[1], daybook.address, str(PROMTAIL_COUNT)], work / "promtail.log")
+    for _ in range(3):
+        time.sleep(0.4)
+        assert sender.poll() is None, f"it ended before daybook was killed: {end_of(work / 'promtail.log')}"
+        daybook.kill()
+        daybook.start()
+    assert sender.wait(timeout=120) == 0, end_of(work / "promtail.log")
+    daybook.get("/_refresh", {})
+    events = daybook.events({"term": {"job": "promtail"}})
+    numbers = [int(event["message"].split()[2]) for event in events]
+    missing, doubled = set(range(PROMTAIL_COUNT)) - set(numbers), len(numbers) - len(set(numbers))
+    assert not missing, f"{len(missing)} lines are missing, first {sorted(missing)[:5]}"
+    assert doubled <= 3 * PROMTAIL_BATCH, f"{doubled} lines are doubled"
+    assert {event["filename"] for event in events} == {f"/var/log/shop-{n}.log" for n in range(3)}
+    print(f"  {len(numbers)} lines stored, {doubled} doubled")
+
+
 def main(work):
     daybook = Daybook(work, "hec: { type: splunk_hec, index: splunk, tokens: [s3cret] }").start()
     print("Python")
@@ -67,6 +91,9 @@ def main(work):
                            f"{daybook.address}/api/daybook/v1/ingest/curl"], input=b"one\nERROR two\n", check=True, capture_output=True)
     assert b'"accepted":2' in said.stdout, said
     check(daybook)
+    print("Promtail's client, daybook killed under it")
+    promtail(daybook, work)
+    daybook.stop()
 
 
 with workplace() as work:

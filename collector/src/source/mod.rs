@@ -11,6 +11,7 @@ pub mod file;
 pub mod fluent_forward;
 pub mod gathered;
 pub mod gelf;
+pub mod host;
 pub mod http;
 pub mod journald;
 pub mod kafka;

@@ -7,6 +7,7 @@ mod docker;
 mod file;
 mod fluent_forward;
 mod gelf;
+mod host;
 mod journald;
 mod kafka;
 mod push;
@@ -45,6 +46,8 @@ pub enum Source {
     SplunkHec(sources::splunk_hec::EntrySettings),
     /// `type: journald`.
     Journald(sources::journald::Settings),
+    /// `type: host`.
+    Host(sources::host::Settings),
     /// `type: kafka`.
     Kafka(sources::kafka::Settings),
 }
@@ -52,12 +55,13 @@ pub enum Source {
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 11] = [
+const BUILT: [(&str, Read); 12] = [
     ("beats", beats::read),
     ("docker", docker::read),
     ("file", file::read),
     ("fluent_forward", fluent_forward::read),
     ("gelf", gelf::read),
+    ("host", host::read),
     ("http", push::read_http),
     ("journald", journald::read),
     ("kafka", kafka::read),
@@ -67,7 +71,7 @@ const BUILT: [(&str, Read); 11] = [
 ];
 
 /// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 5] = ["loki", "scrape", "host", "otlp", "elasticsearch"];
+const NOT_BUILT: [&str; 4] = ["loki", "scrape", "otlp", "elasticsearch"];
 
 impl Source {
     /// The pipeline its events go through.
@@ -87,6 +91,7 @@ impl Source {
             | Source::Journald(_)
             | Source::Kafka(_)
             | Source::File(_)
+            | Source::Host(_)
             | Source::Http(_)
             | Source::LokiPush(_)
             | Source::SplunkHec(_) => &[],
@@ -102,12 +107,15 @@ impl Source {
         self.parts().0
     }
 
-    /// Whether there is one such source, on the listener for HTTP, however it is configured.
-    pub fn is_pushed_to(&self) -> bool {
-        matches!(
-            self,
-            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_)
-        )
+    /// What there is only one of, so that there can be only one source of the type; `None` where there can be several.
+    pub fn only_one_reads(&self) -> Option<&'static str> {
+        match self {
+            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => {
+                Some("be on the listener for HTTP")
+            }
+            Source::Host(_) => Some("read the machine"),
+            _ => None,
+        }
     }
 
     fn parts(&self) -> (&'static str, Option<&str>, Json) {
@@ -126,6 +134,7 @@ impl Source {
             Source::LokiPush(loki) => ("loki_push", loki.pipeline.as_deref(), json!(loki)),
             Source::SplunkHec(hec) => ("splunk_hec", hec.pipeline.as_deref(), json!(hec)),
             Source::Journald(journal) => ("journald", journal.pipeline.as_deref(), json!(journal)),
+            Source::Host(host) => ("host", None, json!(host)),
             Source::Kafka(kafka) => ("kafka", kafka.pipeline.as_deref(), json!(kafka)),
         }
     }

@@ -61,8 +61,12 @@ impl<'a> Action<'a> {
         let members = members_of(line)?;
         let (name, value) = match &members[..] {
             [] => return Err("expected FIELD_NAME but found [END_OBJECT]".to_owned()),
-            [only] => only,
-            [_, ..] => return Err("expected END_OBJECT but found [FIELD_NAME]".to_owned()),
+            // Elasticsearch 7 and 8 do not look at what follows, and winston-elasticsearch writes its attempts there. Two
+            // verbs would leave open whether a document follows.
+            [first, others @ ..] if others.iter().all(|(name, _)| Verb::parse(name).is_none()) => {
+                first
+            }
+            [..] => return Err("expected END_OBJECT but found [FIELD_NAME]".to_owned()),
         };
         let Some(verb) = Verb::parse(name) else {
             return Err(format!(
@@ -191,6 +195,12 @@ mod tests {
                 Some("7"),
             ),
             (
+                r#"{"index":{"_index":"winston","pipeline":null},"attempts":0}"#,
+                Verb::Index,
+                Some("winston"),
+                None,
+            ),
+            (
                 r#"{"update":{"_id":"é","_index":null}}"#,
                 Verb::Update,
                 None,
@@ -230,7 +240,7 @@ mod tests {
                 "expected a simple value for field [_index] but found [START_ARRAY]",
             ),
             (
-                r#"{"index":{},"x":1}"#,
+                r#"{"index":{},"delete":{}}"#,
                 "expected END_OBJECT but found [FIELD_NAME]",
             ),
         ] {
