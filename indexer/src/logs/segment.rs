@@ -115,6 +115,11 @@ impl Segment {
         &self.blocks
     }
 
+    /// The documents, read whatever the interrupt says.
+    pub fn unwatched_blocks(&self) -> &BlocksFile {
+        &self.contents.blocks
+    }
+
     /// Every path with its kinds, `@timestamp` among them.
     pub fn add_fields_to(&self, kinds: &mut BTreeMap<String, FieldKinds>) {
         for (path, summary) in self.contents.columns.paths() {

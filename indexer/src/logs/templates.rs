@@ -109,7 +109,8 @@ impl SegmentTemplates {
         Ok(shown)
     }
 
-    /// The message of a document; `None` when it has no template. Decompresses the frames its variables lie in.
+    /// The message of a document; `None` when it has no template. Decompresses the frames its variables lie in, also when the
+    /// search that found the template is over and its interrupt says stop.
     ///
     /// # Errors
     /// There is no such document, or the shard's files cannot be read.
@@ -118,7 +119,7 @@ impl SegmentTemplates {
     }
 
     fn read_message(&self, doc: DocId) -> Result<Option<String>, BlockError> {
-        let blocks = self.segment.blocks();
+        let blocks = self.segment.unwatched_blocks();
         let (number, document) = blocks.locate(doc).ok_or(NO_DOCUMENT)?;
         let open = OpenBlock::new(blocks, number)?;
         let (group, row) = open.row_of(document)?;
