@@ -172,7 +172,8 @@ impl Sources {
         let mut settings = settings.clone();
         // What Daybook writes because of an event must not become the next event.
         settings.exclude_folder(&self.settings.data_dir);
-        settings.max_line_bytes = self.event_bytes_max();
+        let own = settings.max_line_bytes.unwrap_or(usize::MAX);
+        settings.max_line_bytes = Some(own.min(self.event_bytes_max()));
         settings
     }
 

@@ -161,3 +161,23 @@ fn a_pipeline_is_tried_on_lines() {
     assert_eq!(unknown.status.code(), Some(1));
     assert!(stderr(&unknown).contains("there is no pipeline \"pyton\""));
 }
+
+#[tokio::test]
+async fn a_files_lines_are_cut_where_its_settings_say() {
+    let home = Home::new();
+    let folder = home.data_dir().with_file_name("in");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("a.log"), format!("{}\n", "x".repeat(300))).unwrap();
+    home.write_sources(&format!(
+        "sources:\n  short: {{ type: file, include: ['{0}/*.log'], pipeline: none, index: short, max_line_bytes: 100 }}\n  \
+         whole: {{ type: file, include: ['{0}/*.log'], pipeline: none, index: whole }}\n",
+        folder.display()
+    ));
+    let daybook = Daybook::start_at(home).await;
+    for (index, length) in [("short", 100), ("whole", 300)] {
+        until_found(&daybook, index, 1).await;
+        let found = sources(&daybook, index).await;
+        let message = found[0]["message"].as_str().unwrap();
+        assert_eq!(message.len(), length, "{index}");
+    }
+}

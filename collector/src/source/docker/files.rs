@@ -92,7 +92,7 @@ impl DockerFiles {
         // With what was rotated away.
         let mut settings = file::Settings::below(&rules.data_root, "containers/*/*-json.log*");
         settings.start_at = rules.start_at;
-        settings.max_line_bytes = rules.event_bytes_max * JSON_GROWTH + JSON_LINE_BYTES;
+        settings.max_line_bytes = Some(rules.event_bytes_max * JSON_GROWTH + JSON_LINE_BYTES);
         settings.multiline = Some(multiline::Settings {
             // No text can contain this: its quotation marks are escaped.
             pattern: Some(r#"\\n","(stream|attrs)":"#.to_owned()),

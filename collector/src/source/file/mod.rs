@@ -75,9 +75,9 @@ pub struct Settings {
     /// Where files that exist at the very first start are read from.
     #[serde(default)]
     pub start_at: StartAt,
-    /// Longer lines are cut and say `event.truncated`. Bytes as they lie in the file.
-    #[serde(default = "line_bytes_max")]
-    pub max_line_bytes: usize,
+    /// Longer lines are cut and say `event.truncated`. Bytes as they lie in the file; `limits.event` without it, and never more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_line_bytes: Option<usize>,
 }
 
 /// Where reading begins.
@@ -113,7 +113,7 @@ impl Settings {
             multiline: None,
             close_idle_after_seconds: CLOSE_IDLE_AFTER_SECONDS,
             start_at: StartAt::Beginning,
-            max_line_bytes: LINE_BYTES_MAX,
+            max_line_bytes: None,
         }
     }
 
@@ -128,6 +128,10 @@ impl Settings {
         let patterns = names.into_iter().flatten();
         self.exclude
             .extend(patterns.map(|name| Glob::everything_below(&name)));
+    }
+
+    fn line_bytes_max(&self) -> usize {
+        self.max_line_bytes.unwrap_or(LINE_BYTES_MAX)
     }
 
     /// Checks everything that can be checked without looking at files.
@@ -145,7 +149,7 @@ impl Settings {
                 "include is empty; write for instance include: [\"/var/log/*.log\"]".to_owned(),
             );
         }
-        if self.max_line_bytes == 0 {
+        if self.max_line_bytes == Some(0) {
             return Err("max_line_bytes is 0; write for instance 1048576".to_owned());
         }
         if self.format == Format::JournaldExport && self.multiline.is_some() {
@@ -162,7 +166,7 @@ impl Settings {
             framer: Framer {
                 format: self.format,
                 encoding: self.encoding,
-                event_bytes_max: self.max_line_bytes,
+                event_bytes_max: self.line_bytes_max(),
                 multiline: self
                     .multiline
                     .as_ref()
@@ -191,7 +195,7 @@ impl FileSource {
             host_name: parts.host_name.clone(),
             pipeline: parts.steps(),
             format: settings.format,
-            value_bytes_max: settings.max_line_bytes,
+            value_bytes_max: settings.line_bytes_max(),
             counts: Arc::clone(&counts),
         };
         Ok(FileSource {
@@ -337,10 +341,6 @@ fn globs(patterns: &[String]) -> Result<Vec<Glob>, String> {
 
 fn close_idle_after_seconds() -> u64 {
     CLOSE_IDLE_AFTER_SECONDS
-}
-
-fn line_bytes_max() -> usize {
-    LINE_BYTES_MAX
 }
 
 #[cfg(test)]
