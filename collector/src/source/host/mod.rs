@@ -402,6 +402,7 @@ impl Reading {
         families.extend(sample::families(&left_out, &self.left_out, |(kind, _)| {
             vec![("kind", (*kind).to_owned())]
         }));
+        sample::keep_first(&mut families);
         families
     }
 }

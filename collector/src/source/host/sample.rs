@@ -2,6 +2,7 @@
 //! dashboards and rules written for it work.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Label names and values, in the order they are shown.
 pub type Labels = Vec<(&'static str, String)>;
@@ -63,4 +64,17 @@ pub fn families<T>(
     }
     families.retain(|family| !family.samples.is_empty());
     families
+}
+
+/// Of names and of labels that come twice the first stays: a kernel's text that says something twice must not spoil the
+/// page, of which nothing can be read then.
+pub fn keep_first(families: &mut Vec<Family>) {
+    let mut names = HashSet::new();
+    families.retain(|family| names.insert(family.name.clone()));
+    for family in families {
+        let mut known = HashSet::new();
+        family
+            .samples
+            .retain(|sample| known.insert(sample.labels.clone()));
+    }
 }

@@ -259,6 +259,18 @@ fn settings_that_cannot_work_are_told() {
 }
 
 /// Lines that look like the kernel's, and any text.
+#[test]
+fn what_the_kernel_says_twice_is_shown_once() {
+    let texts = Texts {
+        stat: "cpu 3 0 0 0\ncpu0 1 0 0 0\ncpu0 2 0 0 0\n".to_owned(),
+        memory: "MemTotal: 1 kB\nMemTotal: 2 kB\n".to_owned(),
+        ..Texts::default()
+    };
+    let families = Reading::of(&texts, "/", fixed_now()).families();
+    check_families(&families);
+    assert_eq!(value(&families, "node_cpu_seconds_total"), 0.01);
+}
+
 fn any_text() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         "cpu[0-9]{0,3}",
