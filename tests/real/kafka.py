@@ -51,20 +51,30 @@ class Broker:
     """Kafka in KRaft mode, broker and controller in one process."""
 
     def __init__(self):
-        self.port, self.sasl_port, controller = free_port(), free_port(), free_port()
+        self.port, self.sasl_port, self.tls_port, controller = free_port(), free_port(), free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.properties = f"{WORK}/server.properties"
+        self.certificate = f"{WORK}/tls.crt"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", f"{WORK}/tls.key",
+                        "-out", self.certificate], check=True, capture_output=True)
+        with open(f"{WORK}/broker.pem", "w") as file:
+            file.write(open(f"{WORK}/tls.key").read() + open(self.certificate).read())
         with open(self.properties, "w") as file:
             file.write(f"""
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{self.port},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{self.port},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port},SASL_SSL://127.0.0.1:{self.tls_port},CONTROLLER://127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_ann="s3cr3t";
+listener.name.sasl_ssl.sasl.enabled.mechanisms=SCRAM-SHA-256
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location={WORK}/broker.pem
 log.dirs={WORK}/broker
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -79,7 +89,8 @@ auto.create.topics.enable=false
 message.max.bytes=4000000
 replica.fetch.max.bytes=4000000
 """)
-        subprocess.run(self.java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", self.properties),
+        subprocess.run(self.java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", self.properties,
+                                 "--add-scram", "SCRAM-SHA-256=[name=ben,password=s3cr3t]"),
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.process = None
 
@@ -510,6 +521,21 @@ def sasl(broker):
     has_tls = checked.returncode == 0
     assert has_tls or "--features kafka-tls" in checked.stdout + checked.stderr, checked
     print(f"  SASL PLAIN; a wrong password is told; this build is {'with' if has_tls else 'without'} TLS and says so")
+    if has_tls:
+        over_tls(broker)
+
+
+def over_tls(broker):
+    broker.create(tls=1)
+    produce(broker, ["tls"], range(10))
+    daybook = Daybook(broker, "tls", ["tls"], "tls",
+                      options=", security.protocol: sasl_ssl, sasl.mechanisms: SCRAM-SHA-256, sasl.username: ben, "
+                              f"sasl.password: \"file:{WORK}/password\", ssl.ca.location: \"{broker.certificate}\"")
+    daybook.write(daybook.source.replace(f":{broker.port}\"", f":{broker.tls_port}\""))
+    daybook.start()
+    check_exactly_once(daybook, 10, 60)
+    daybook.stop()
+    print("  SASL SCRAM-SHA-256 over TLS")
 
 
 SCENARIOS = [shapes, places, sasl, pattern, kills, group, restart, stalled]
