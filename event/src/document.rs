@@ -221,22 +221,8 @@ impl Document {
             if known.is_some() && !overwrite {
                 continue;
             }
-            let value = append(&mut self.text, &other.text[field.value.clone()]);
             let quoted = field.quoted.as_ref().map(|_| OnceLock::new());
-            match known {
-                Some(at) => {
-                    self.fields[at].value = value;
-                    self.fields[at].quoted = quoted;
-                }
-                None => {
-                    let name = append(&mut self.text, name);
-                    self.fields.push(Field {
-                        name,
-                        value,
-                        quoted,
-                    });
-                }
-            }
+            self.put(known, name, &other.text[field.value.clone()], quoted);
         }
     }
 
@@ -378,7 +364,17 @@ impl Document {
     }
 
     fn set_value_text(&mut self, name: &str, value: &str, quoted: Option<OnceLock<Box<str>>>) {
-        let known = self.position(name);
+        self.put(self.position(name), name, value, quoted);
+    }
+
+    /// Gives the field that is known a value, or adds one of this name.
+    fn put(
+        &mut self,
+        known: Option<usize>,
+        name: &str,
+        value: &str,
+        quoted: Option<OnceLock<Box<str>>>,
+    ) {
         let value = append(&mut self.text, value);
         match known {
             Some(at) => {
