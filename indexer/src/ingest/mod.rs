@@ -6,6 +6,7 @@
 //! shard has, so after a failure or a restart the journal is simply read again.
 
 mod sealing;
+mod stages;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -55,31 +56,6 @@ pub struct Settings {
 /// Shards that are being written at the same time; each costs mapped files. Beyond that the one unused longest is
 /// closed. As many as there may be indices.
 const OPEN_SHARDS_MAX: usize = 1_000;
-
-/// A shard that got nothing for this long leaves its place among them to another.
-const WRITER_KEPT_IDLE_MAX: Duration = Duration::from_secs(10);
-
-/// How often it is looked whether there is such a place.
-const GRANT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A shard that got nothing for this long is closed.
-const SHARD_IDLE_MAX: Duration = Duration::from_secs(300);
-
-/// Memory for events that wait for a writer, over all shards, in bytes.
-const HELD_BACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// Shards that begin to be persisted between two batches: many fall due together.
-const PERSISTED_AT_ONCE_MAX: usize = 4;
-
-/// Making shards visible that keep no writer takes at most one part in this many of the time.
-const VISITS_PART: u32 = 3;
-
-/// A view that nobody searched for this long is closed, unless its shard is being written: it holds mapped files,
-/// filters and blocks.
-const COLD_AFTER: Duration = Duration::from_secs(600);
-
-/// How often such views are looked for.
-const COLD_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A shard that fails this often at the same place, while its disk works, has an event that the index cannot take.
 const PLAIN_AFTER_FAILURES: u32 = 4;
@@ -551,204 +527,6 @@ impl Indexer {
         Ok(open)
     }
 
-    fn refresh_due(&mut self, is_asked: bool) -> Result<(), Error> {
-        let memory_per_shard = self.settings.writer_memory_bytes as u64;
-        let (mut memory, mut held_back) = (0, 0);
-        let (mut due, mut visits) = (Vec::new(), Vec::new());
-        let mut largest: Option<(u64, ShardId)> = None;
-        let mut largest_held: Option<(u64, ShardId)> = None;
-        for (id, open) in &mut self.shards {
-            let since = open.shard.since_visible();
-            let Some(began) = since.began else { continue };
-            open.slot.set_has_invisible(true);
-            let is_due =
-                open.slot.is_searched() && began.elapsed() >= self.settings.refresh_interval;
-            if open.shard.keeps_writer() {
-                // A writer flushes by itself when its own memory is full.
-                let used = since.bytes.min(memory_per_shard);
-                if is_asked || is_due {
-                    due.push(id.clone());
-                } else {
-                    memory += used;
-                    note_largest(&mut largest, used, id);
-                }
-                continue;
-            }
-            let held = open.shard.held_back_bytes();
-            held_back += held;
-            note_largest(&mut largest_held, held, id);
-            if is_asked {
-                due.push(id.clone());
-            } else if is_due && !open.shard.is_writer_leaving() {
-                visits.push(id.clone());
-            }
-        }
-        due.extend(
-            largest
-                .filter(|_| memory > 2 * memory_per_shard)
-                .map(|(_, id)| id),
-        );
-        due.extend(
-            largest_held
-                .filter(|_| held_back > HELD_BACK_BYTES_MAX)
-                .map(|(_, id)| id),
-        );
-        for id in &due {
-            self.refresh_shard(id)?;
-        }
-        self.visit(&visits)
-    }
-
-    /// Makes shards visible that keep no writer, in moderation: each costs some milliseconds, however little there is.
-    fn visit(&mut self, due: &[ShardId]) -> Result<(), Error> {
-        let began = Instant::now();
-        if due.is_empty() || began < self.next_visits {
-            return Ok(());
-        }
-        for id in due {
-            self.refresh_shard(id)?;
-        }
-        self.next_visits = Instant::now() + began.elapsed() * (VISITS_PART - 1);
-        Ok(())
-    }
-
-    /// Chooses who keeps a writer: who came first, as long as something comes.
-    fn grant_writer(&mut self, id: &ShardId) {
-        self.next_grant = Instant::now();
-        let kept = self
-            .shards
-            .iter()
-            .filter(|(_, open)| open.shard.keeps_writer());
-        let (count, idle) = kept.fold((0, None), |(count, idle), (id, open)| {
-            let is_idle = open.used_at.elapsed() >= WRITER_KEPT_IDLE_MAX;
-            (count + 1, idle.or_else(|| is_idle.then(|| id.clone())))
-        });
-        if count >= self.settings.writers_kept_max {
-            let Some(idle) = idle else {
-                self.next_grant += GRANT_INTERVAL;
-                return;
-            };
-            if let Some(open) = self.shards.get_mut(&idle) {
-                open.shard.keep_writer(false);
-            }
-        }
-        if let Some(open) = self.shards.get_mut(id) {
-            open.shard.keep_writer(true);
-        }
-    }
-
-    fn refresh_shard(&mut self, id: &ShardId) -> Result<(), Error> {
-        let Some(open) = self.shards.get_mut(id) else {
-            return Ok(());
-        };
-        match open.shard.refresh() {
-            Ok(reader) => {
-                open.slot.publish(reader, open.shard.files());
-                open.slot.set_has_invisible(false);
-                let visible = open.shard.visible();
-                if self
-                    .failing
-                    .get(id)
-                    .is_some_and(|failing| failing.visible < visible)
-                {
-                    self.failing.remove(id);
-                }
-                Ok(())
-            }
-            Err(error) => Err(self.stall(id, &error.to_string())),
-        }
-    }
-
-    fn persist_due(&mut self) -> Result<(), Error> {
-        let is_asked = std::mem::take(&mut self.is_asked_to_persist);
-        let due: Vec<ShardId> = self
-            .shards
-            .iter()
-            .filter(|(_, open)| {
-                let has_something = is_asked && open.first_unpersisted().is_some();
-                !open.shard.is_persisting()
-                    && (has_something || open.needs_persisting(&self.settings))
-            })
-            .map(|(id, _)| id.clone())
-            .take(PERSISTED_AT_ONCE_MAX)
-            .collect();
-        for id in due {
-            self.refresh_shard(&id)?;
-            let Some(open) = self.shards.get_mut(&id) else {
-                continue;
-            };
-            let directory = open.shard.begin_persisting();
-            if !self.persister.queue(id.clone(), directory) {
-                open.shard.persisting_failed();
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn note_persisted(&mut self, done: crate::persister::Persisted) -> Result<(), Error> {
-        let Some(open) = self.shards.get_mut(&done.shard) else {
-            return Ok(());
-        };
-        match done.result {
-            Ok(()) => {
-                open.shard.persisted();
-                Ok(())
-            }
-            Err(error) => {
-                // After a failed sync the files cannot be trusted.
-                Err(self.drop_shard(&done.shard, error.to_string()))
-            }
-        }
-    }
-
-    fn close_idle(&mut self) -> Result<(), Error> {
-        let idle: Vec<ShardId> = self
-            .shards
-            .iter()
-            .filter(|(_, open)| {
-                open.used_at.elapsed() >= SHARD_IDLE_MAX
-                    && !open.shard.is_persisting()
-                    && !open.shard.is_sealing()
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        idle.iter().try_for_each(|id| self.close_shard(id))
-    }
-
-    /// Makes a shard durable and gives up its writer; waits for both.
-    fn close_shard(&mut self, id: &ShardId) -> Result<(), Error> {
-        while self
-            .shards
-            .get(id)
-            .is_some_and(|open| open.shard.is_persisting())
-        {
-            match self.persister.wait() {
-                Some(done) => self.note_persisted(done)?,
-                None => break,
-            }
-        }
-        self.refresh_shard(id)?;
-        let Some(open) = self.shards.get_mut(id) else {
-            return Ok(());
-        };
-        let closed = open.shard.close_writer().map_err(|error| error.to_string());
-        let persisted = closed.and_then(|()| {
-            open.shard
-                .begin_persisting()
-                .persist()
-                .map(drop)
-                .map_err(|error| error.to_string())
-        });
-        match persisted {
-            Ok(()) => {
-                self.shards.remove(id);
-                Ok(())
-            }
-            Err(message) => Err(self.drop_shard(id, message)),
-        }
-    }
-
     fn stall(&mut self, id: &ShardId, message: &str) -> Error {
         let mut from = self.added;
         if let Some(open) = self.shards.get_mut(id) {
@@ -782,14 +560,6 @@ impl Indexer {
         Error::Stalled {
             shard: id.name(),
             message: message.to_owned(),
-        }
-    }
-
-    fn close_cold(&mut self) {
-        if self.looked_for_cold_at.elapsed() >= COLD_LOOK_INTERVAL {
-            self.looked_for_cold_at = Instant::now();
-            self.log_index
-                .close_cold(COLD_AFTER, |id| self.shards.contains_key(id));
         }
     }
 
@@ -856,12 +626,6 @@ impl Indexer {
     }
 }
 
-fn note_largest(largest: &mut Option<(u64, ShardId)>, bytes: u64, id: &ShardId) {
-    if largest.as_ref().is_none_or(|(most, _)| *most < bytes) {
-        *largest = Some((bytes, id.clone()));
-    }
-}
-
 fn converter<'a>(
     settings: &'a Settings,
     ids: &'a EventIds,
@@ -913,26 +677,6 @@ fn read_deleted(catalog: &Catalog) -> Result<HashMap<ShardId, Position>, Error> 
         }
     }
     Ok(deleted)
-}
-
-impl OpenShard {
-    fn first_unpersisted(&self) -> Option<Position> {
-        [
-            self.shard.since_visible().first,
-            self.shard.since_persisted().first,
-            self.shard.being_persisted(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    fn needs_persisting(&self, settings: &Settings) -> bool {
-        let (added, visible) = (self.shard.since_visible(), self.shard.since_persisted());
-        let began = [added.began, visible.began].into_iter().flatten().min();
-        let is_old = began.is_some_and(|at| at.elapsed() >= settings.persist_interval);
-        is_old || added.bytes + visible.bytes >= settings.persist_bytes
-    }
 }
 
 #[cfg(test)]
@@ -1051,7 +795,7 @@ mod tests {
         log_index.close_cold(Duration::ZERO, |id| id.day.number() == 20_001);
         assert_eq!(log_index.open_view_count(), 1);
         assert_eq!(log_index.snapshot(|_| true).shards.len(), 3);
-        log_index.close_cold(COLD_AFTER, |_| false);
+        log_index.close_cold(stages::COLD_AFTER, |_| false);
         assert_eq!(log_index.open_view_count(), 3, "searched just now");
     }
 

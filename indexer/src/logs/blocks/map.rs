@@ -1,8 +1,9 @@
 //! Which group each document of a block is of.
 
+use rustc_hash::FxHashMap;
+
 use super::BlockError;
 use super::block::{Block, Group};
-use super::writer::by_frequency;
 
 /// A block's map, read.
 pub struct Map {
@@ -51,6 +52,29 @@ impl Map {
     pub fn groups_of(&self) -> &[u16] {
         &self.group_of
     }
+}
+
+/// A map's bytes, for [`Map::read`]: the group of each document, and how many documents each of the groups has.
+pub fn write_map(document_groups: &[u32], groups: &[u32], rows: &[u32]) -> Vec<u8> {
+    let mut ranks: FxHashMap<u32, u16> = FxHashMap::default();
+    for (rank, group) in by_frequency(rows).into_iter().enumerate() {
+        ranks.insert(groups[group as usize], rank as u16);
+    }
+    let count = document_groups.len();
+    let mut map = vec![0; 2 * count];
+    for (at, group) in document_groups.iter().enumerate() {
+        let [low, high] = ranks[group].to_le_bytes();
+        map[at] = low;
+        map[count + at] = high;
+    }
+    map
+}
+
+/// Groups by rank: those with most rows first, earlier ones first among equals.
+fn by_frequency(rows: &[u32]) -> Vec<u32> {
+    let mut groups: Vec<u32> = (0..rows.len() as u32).collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(rows[*group as usize]));
+    groups
 }
 
 /// The documents of each group of a block in order, one group behind the other.

@@ -29,6 +29,8 @@ mod block;
 mod cache;
 mod cut;
 mod file;
+mod frames;
+mod known;
 mod map;
 mod merge;
 mod number;

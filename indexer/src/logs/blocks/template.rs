@@ -6,12 +6,32 @@
 use std::ops::Range;
 
 use super::TEXT;
+use super::cut::Value;
 
 /// Longer words are variables whatever they are made of.
 const WORD_BYTES_MAX: usize = 64;
 
+/// Shorter texts, and those without a blank, are no messages.
+const MESSAGE_BYTES_MIN: usize = 12;
+
 /// A message with more is not cut: its template would not come again.
 const VARIABLES_MAX: usize = 256;
+
+/// Which of the texts is the message: the longest that has a blank.
+pub fn message_of(document: &[u8], values: &[Value]) -> Option<usize> {
+    let mut longest = None;
+    let mut len = MESSAGE_BYTES_MIN - 1;
+    for (at, value) in values.iter().enumerate() {
+        if value.is_text
+            && value.range.len() > len
+            && memchr::memchr(b' ', &document[value.range.clone()]).is_some()
+        {
+            longest = Some(at);
+            len = value.range.len();
+        }
+    }
+    longest
+}
 
 /// Writes the template of a text as it is spelled in JSON, and where its variables stand; both are overwritten.
 /// Answers `false` when the text cannot be cut. It has no byte

@@ -1,5 +1,7 @@
 //! The event's time as we spell it, which a document need not keep.
 
+use super::cut::Value;
+
 /// Room for [`write_time`].
 pub const TIME_BYTES_MAX: usize = 30;
 
@@ -38,6 +40,43 @@ pub fn write_time(timestamp: i64, digits: u8, room: &mut [u8; TIME_BYTES_MAX]) -
         }
     }
     &room[..at]
+}
+
+/// Which of the values is the event's time as we would write it ourselves, and with how many digits of a second.
+pub fn own_time(
+    document: &[u8],
+    values: &[Value],
+    shape: &[u8],
+    timestamp: i64,
+) -> Option<(usize, u8)> {
+    const KEY: &[u8] = b"\"@timestamp\":";
+    for (at, value) in values.iter().enumerate() {
+        let digits = match value.range.len() {
+            20 => 0,
+            24 => 3,
+            27 => 6,
+            30 => 9,
+            _ => continue,
+        };
+        let before = &document[..value.range.start - usize::from(value.is_text)];
+        // Some programs write a blank behind the colon.
+        let is_candidate = value.is_text && before.trim_ascii_end().ends_with(KEY);
+        if !is_candidate {
+            continue;
+        }
+        let before = &shape[..value.mark];
+        let is_top = before
+            .iter()
+            .filter(|byte| matches!(byte, b'{' | b'['))
+            .count()
+            == 1;
+        let mut time = [0; TIME_BYTES_MAX];
+        if is_top && document[value.range.clone()] == *write_time(timestamp, digits, &mut time) {
+            return Some((at, digits));
+        }
+        return None;
+    }
+    None
 }
 
 /// Year, month and day of a day since 1970-01-01, by the Gregorian calendar.

@@ -4,30 +4,24 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::super::bloom;
 use super::super::flatten::{LeafValue, flatten};
-use super::super::words::for_each_word;
 use super::block::{GroupPlan, for_each_framed};
 use super::cut::{Value, cut};
-use super::file::{BlocksFile, FramePlace, IndexEntry, Section, write_footer, write_index};
+use super::file::{BlocksFile, IndexEntry, Section, write_footer, write_index};
+use super::frames::{FRAME_BYTES, Frames, Keys, SeenKeys, SlotKind};
+use super::known::{KnownPaths, KnownShapes};
+use super::map::write_map;
 use super::number::{Cursor, push_number};
-use super::pieces::{self, Pieces};
-use super::shape::{Mark, MarkKind, Shapes, marks_of};
+use super::shape::{Mark, MarkKind, Shapes};
 use super::slot::SlotBuilder;
-use super::spelling::{
-    ANYTHING, ESCAPED, Letters, bare_of, has_numbered_characters, letters_of, spelled, text_in,
-    text_of,
-};
-use super::template;
+use super::spelling::{Letters, bare_of, has_numbered_characters, text_in};
+use super::template::{self, message_of};
 use super::texts::{TextKind, TextsBuilder};
-use super::time::{TIME_BYTES_MAX, write_time};
-use super::word_table;
-use super::{
-    ANY_BEGINNING, ANY_WORD, BARE, BEGINNINGS_MAX, BlockError, FORM_ONE, FORM_PACKED, ID, MARK_MAX,
-    TEMPLATE, TIME_FIRST, WHOLE, beginning_key, beginning_of, word_key,
-};
+use super::time::own_time;
+use super::{BARE, BlockError, FORM_ONE, FORM_PACKED, ID, MARK_MAX, TEMPLATE, TIME_FIRST, WHOLE};
 
 /// A block is full with so many documents. Of 32 k, 64 k and 128 k, measured on logs of 17 services, 64 k took 5 % less room
 /// than 32 k and 128 k again 4 % less; a search of the newest events looks at a block at least.
@@ -76,19 +70,7 @@ impl BlockSize {
     }
 }
 
-/// Slots are compressed together up to about this size; reading a value decompresses it.
-const FRAME_BYTES: usize = 128 * 1024;
-
-/// The table of words takes at most one byte for so many bytes of documents. Where most words come once it would take a
-/// third of the file, and the worst case would be worse than that of looking through everything. Ids of 16 bytes and
-/// more stay below.
-const TABLE_SHARE: usize = 32;
-/// A table up to this size is not worth thinking about.
-const TABLE_BYTES_MIN: usize = 512;
-
-/// Above these a segment stops learning: further documents are one value, further messages have no template.
-const SHAPES_MAX: usize = 2_048;
-const SHAPES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Above these a segment stops learning: further messages have no template.
 const TEXTS_MAX: usize = 64 * 1024;
 const TEXTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -102,9 +84,6 @@ const PACKED_ROWS_MAX: u32 = 8;
 
 /// Longer values stay in frames even when all documents of a group have them.
 const ONE_BYTES_MAX: usize = 1024;
-
-/// Shorter texts, and those without a blank, are no messages.
-const MESSAGE_BYTES_MIN: usize = 12;
 
 /// Speed over size: slots are alike, so that higher levels gain little.
 const FRAME_ZSTD_LEVEL: i32 = 1;
@@ -139,7 +118,7 @@ pub struct BlocksWriter<W> {
     came_once: SeenKeys,
     index: Vec<IndexEntry>,
     room: Room,
-    frames: zstd::bulk::Compressor<'static>,
+    compressor: zstd::bulk::Compressor<'static>,
 }
 
 /// Kept from document to document, so that it is allocated once.
@@ -150,27 +129,6 @@ struct Room {
     template: Vec<u8>,
     variables: Vec<Range<usize>>,
     id: Vec<u8>,
-}
-
-#[derive(Default)]
-struct KnownShapes {
-    numbers: FxHashMap<Box<[u8]>, u32>,
-    shapes: Vec<KnownShape>,
-    bytes: usize,
-}
-
-struct KnownShape {
-    text: Box<[u8]>,
-    /// `None` when its leaves cannot be told apart: such a document is stored whole.
-    marks: Option<Arc<[Mark]>>,
-    /// Its number in the file; those without marks, and those nobody uses, have none.
-    file_number: Option<u32>,
-}
-
-#[derive(Default)]
-struct KnownPaths {
-    numbers: FxHashMap<Arc<str>, u32>,
-    paths: Vec<Arc<str>>,
 }
 
 /// Documents with the same shape and template.
@@ -184,14 +142,6 @@ struct Group {
     rows: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SlotKind {
-    Id,
-    Text,
-    Bare,
-    Whole,
-}
-
 /// A document taken apart.
 struct Cut<'r> {
     values: &'r [Value],
@@ -201,48 +151,61 @@ struct Cut<'r> {
     time: Option<usize>,
 }
 
-impl KnownPaths {
-    fn number(&mut self, path: &str) -> u32 {
-        if let Some(number) = self.numbers.get(path) {
-            return *number;
+/// The slots of a block: one text each, or in a frame.
+struct BlockSlots {
+    /// The text that is the value of all rows.
+    ones: Vec<Option<u32>>,
+    forms: Vec<u8>,
+    /// Of those in frames, in their order there.
+    lengths: Vec<usize>,
+    letters: Vec<Letters>,
+}
+
+impl BlockSlots {
+    fn section(&self) -> Vec<u8> {
+        let mut section = self.forms.clone();
+        for text in self.ones.iter().flatten() {
+            push_number(&mut section, *text as usize);
         }
-        let number = self.paths.len() as u32;
-        let path: Arc<str> = path.into();
-        self.numbers.insert(Arc::clone(&path), number);
-        self.paths.push(path);
-        number
+        for len in &self.lengths {
+            push_number(&mut section, *len);
+        }
+        for letters in &self.letters {
+            section.extend_from_slice(&letters.to_le_bytes());
+        }
+        section
     }
 }
 
-impl KnownShapes {
-    /// The number of a shape; `None` when it is new and there is no room for it.
-    fn number(&mut self, shape: &[u8], paths: &mut KnownPaths) -> Option<u32> {
-        if let Some(number) = self.numbers.get(shape) {
-            return Some(*number);
-        }
-        let is_full =
-            self.shapes.len() >= SHAPES_MAX || self.bytes + shape.len() > SHAPES_BYTES_MAX;
-        (!is_full).then(|| self.learn(shape, paths))
+impl Group {
+    fn is_packed(&self) -> bool {
+        self.rows < PACKED_ROWS_MAX
     }
 
-    /// The number of a shape that is needed, room or not.
-    fn certain_number(&mut self, shape: &[u8], paths: &mut KnownPaths) -> u32 {
-        match self.numbers.get(shape) {
-            Some(number) => *number,
-            None => self.learn(shape, paths),
-        }
+    /// Writes the values of a slot and answers their form.
+    fn write_slot(&self, slot: usize, plain: &mut Vec<u8>, keys: &mut Keys) -> u8 {
+        let kind = self.kinds[slot];
+        let mut last: Option<&[u8]> = None;
+        self.slots[slot].write(plain, |value| {
+            // Neighbours are often the same.
+            if last != Some(value) {
+                keys.add(kind, value);
+                last = Some(value);
+            }
+        })
     }
 
-    fn learn(&mut self, shape: &[u8], paths: &mut KnownPaths) -> u32 {
-        let number = self.shapes.len() as u32;
-        self.numbers.insert(shape.into(), number);
-        self.bytes += shape.len();
-        self.shapes.push(KnownShape {
-            text: shape.into(),
-            marks: marks_of(shape, &mut |path| paths.number(path)).map(Arc::from),
-            file_number: None,
-        });
-        number
+    /// Writes the slots that are not one text, one behind the other, and answers their form.
+    fn write_packed(&self, ones: &[Option<u32>], plain: &mut Vec<u8>, keys: &mut Keys) -> u8 {
+        let mut packed = SlotBuilder::default();
+        let slots = self.slots.iter().zip(&self.kinds).zip(ones);
+        for ((slot, kind), _) in slots.filter(|(_, one)| one.is_none()) {
+            slot.for_each(|value| {
+                packed.push_any(value);
+                keys.add(*kind, value);
+            });
+        }
+        packed.write_lines(plain)
     }
 }
 
@@ -252,8 +215,8 @@ impl<W: Write> BlocksWriter<W> {
     /// # Errors
     /// There is no memory for compressing.
     pub fn new(out: W, size: BlockSize) -> io::Result<BlocksWriter<W>> {
-        let mut frames = zstd::bulk::Compressor::new(size.frame_zstd_level())?;
-        frames.include_checksum(true)?;
+        let mut compressor = zstd::bulk::Compressor::new(size.frame_zstd_level())?;
+        compressor.include_checksum(true)?;
         Ok(BlocksWriter {
             out,
             size,
@@ -270,7 +233,7 @@ impl<W: Write> BlocksWriter<W> {
             came_once: SeenKeys::default(),
             index: Vec::new(),
             room: Room::default(),
-            frames,
+            compressor,
         })
     }
 
@@ -280,7 +243,7 @@ impl<W: Write> BlocksWriter<W> {
         self.document_bytes * 3 / 2
             + 4 * self.document_groups.len()
             + self.texts.memory_bytes()
-            + 2 * self.shapes.bytes
+            + self.shapes.memory_bytes()
             + 320 * self.groups.len()
     }
 
@@ -370,7 +333,7 @@ impl<W: Write> BlocksWriter<W> {
             room.shape.insert(0, ID);
         }
         let shape = self.shapes.number(&room.shape, &mut self.paths)?;
-        let marks = self.shapes.shapes[shape as usize].marks.clone()?;
+        let marks = self.shapes.marks(shape)?;
         let cut = Cut {
             values: &room.values,
             message: template.and(message).map(|at| (at, &*room.variables)),
@@ -389,13 +352,13 @@ impl<W: Write> BlocksWriter<W> {
         let paths = &mut self.paths;
         flatten(&text, &mut |path, value| {
             let number = paths.number(path);
-            leaf(number, &paths.paths[number as usize], value);
+            leaf(number, paths.path(number), value);
         });
     }
 
     fn push_whole(&mut self, shape: &[u8], document: &[u8], id: Option<&[u8]>) {
         let shape = self.shapes.certain_number(shape, &mut self.paths);
-        let marks = self.shapes.shapes[shape as usize].marks.clone();
+        let marks = self.shapes.marks(shape);
         let number = self.group(shape, None, &marks.unwrap_or_default());
         let group = &mut self.groups[number as usize];
         if let Some(id) = id {
@@ -509,7 +472,7 @@ impl<W: Write> BlocksWriter<W> {
                 false => bare_of(spelled.as_bytes()),
             };
             if let Some(value) = value {
-                leaf(path, &self.paths.paths[path as usize], value);
+                leaf(path, self.paths.path(path), value);
             }
         }
     }
@@ -563,7 +526,7 @@ impl<W: Write> BlocksWriter<W> {
             let known = self
                 .shapes
                 .certain_number(shapes.text(shape), &mut self.paths);
-            push_number(&mut own_groups, self.shape_in_file(known as usize) as usize);
+            push_number(&mut own_groups, self.shapes.number_in_file(known) as usize);
         }
         let mut text = |number: usize| -> Result<u32, BlockError> {
             if number >= texts.len() {
@@ -609,12 +572,7 @@ impl<W: Write> BlocksWriter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.finish_block()?;
         let mut section = Vec::new();
-        let shapes = self.shapes.shapes.iter();
-        let mut in_file: Vec<_> = shapes
-            .filter_map(|shape| Some((shape.file_number?, &*shape.text)))
-            .collect();
-        in_file.sort_unstable();
-        Shapes::write(in_file.iter().map(|(_, text)| *text), &mut section);
+        Shapes::write(self.shapes.in_file(), &mut section);
         let shapes = self.write_section(&section)?;
         section.clear();
         self.texts.write(&mut section);
@@ -647,7 +605,6 @@ impl<W: Write> BlocksWriter<W> {
         if self.document_groups.is_empty() {
             return Ok(());
         }
-        let block = self.index.len();
         let start = self.written;
         // Alike groups lie together in the frames.
         let mut order = std::mem::take(&mut self.used);
@@ -655,155 +612,144 @@ impl<W: Write> BlocksWriter<W> {
             let group = &self.groups[*number as usize];
             (group.shape, group.template)
         });
+        let plain_groups = self.groups_section(&order);
+        let plans = self.plans(&order);
+        let mut slots = self.slots(&order, &plans);
+        let frames = self.write_frames(&order, &plans, &mut slots)?;
         let mut section = Vec::new();
-        push_number(&mut section, order.len());
-        for number in &order {
-            let shape = self.groups[*number as usize].shape as usize;
-            push_number(&mut section, self.shape_in_file(shape) as usize);
-        }
-        let is_packed = |group: &Group| group.rows < PACKED_ROWS_MAX;
-        for number in &order {
-            let group = &self.groups[*number as usize];
-            let packed = usize::from(is_packed(group));
-            push_number(&mut section, 2 * group.template as usize + packed);
-            if group.template > 0 {
-                self.texts.use_in(group.template - 1, block);
-            }
-        }
-        for number in &order {
-            push_number(&mut section, self.groups[*number as usize].rows as usize);
-        }
-        let groups = compress_section(&section)?;
-        let groups_plain_len = section.len() as u64;
-
-        let mut plans = Vec::with_capacity(order.len());
-        let mut slot_count = 0;
-        for number in &order {
-            let mut plan = self.groups[*number as usize].plan;
-            plan.first_slot = slot_count as u32;
-            plan.is_packed = is_packed(&self.groups[*number as usize]);
-            slot_count += plan.own_slots();
-            plans.push(plan);
-        }
-        // Which slots are one value, and which text that is; packed groups learn no new ones.
-        let mut ones: Vec<Option<u32>> = vec![None; slot_count];
-        for learns in [true, false] {
-            for (plan, number) in plans.iter().zip(&order) {
-                if plan.is_packed == learns {
-                    continue;
-                }
-                for slot in 0..plan.slot_count() {
-                    let text = self.one_text(*number as usize, slot, learns);
-                    if let Some(text) = text {
-                        self.texts.use_in(text, block);
-                    }
-                    ones[plan.first_slot as usize + slot] = text;
-                }
-            }
-        }
-        let mut forms = vec![FORM_ONE; ones.len()];
-        for plan in plans.iter().filter(|plan| plan.is_packed) {
-            let own = plan.first_slot as usize..plan.packed_slot();
-            for (form, one) in forms[own.clone()].iter_mut().zip(&ones[own]) {
-                if one.is_none() {
-                    *form = FORM_PACKED;
-                }
-            }
-        }
-        let mut framed = Vec::new();
-        for_each_framed(&plans, |group, slot| {
-            if ones[slot].is_none() {
-                framed.push((group, slot));
-            }
-        });
-        let mut frames = Frames::default();
-        let mut lengths = Vec::with_capacity(framed.len());
-        let mut letters = Vec::with_capacity(framed.len());
-        let mut plain = Vec::with_capacity(FRAME_BYTES);
-        for (group, slot) in framed {
-            let plan = &plans[group];
-            let group = &self.groups[order[group] as usize];
-            plain.clear();
-            let mut keys = Keys {
-                room: &mut frames.room,
-                keys: &mut frames.new_keys,
-                beginnings: &mut frames.new_beginnings,
-                pieces: &mut frames.new_pieces,
-                letters: 0,
-            };
-            keys.keys.clear();
-            keys.beginnings.clear();
-            keys.pieces.clear();
-            forms[slot] = match plan.is_packed {
-                true => {
-                    let own = plan.first_slot as usize..plan.packed_slot();
-                    write_packed(group, &ones[own], &mut plain, &mut keys)
-                }
-                false => {
-                    let at = slot - plan.first_slot as usize;
-                    let kind = group.kinds[at];
-                    let mut last: Option<&[u8]> = None;
-                    group.slots[at].write(&mut plain, |value| {
-                        // Neighbours are often the same.
-                        if last != Some(value) {
-                            keys.add(kind, value);
-                            last = Some(value);
-                        }
-                    })
-                }
-            };
-            letters.push(keys.letters);
-            lengths.push(plain.len());
-            if frames.place(&plain) {
-                continue;
-            }
-            let frame = frames.close(&mut self.frames)?;
-            self.write(&frame)?;
-            frames.place(&plain);
-        }
-        if !frames.plain.is_empty() {
-            let frame = frames.close(&mut self.frames)?;
-            self.write(&frame)?;
-        }
-        section.clear();
-        frames.leave_out_words(self.document_bytes);
-        word_table::write(&mut frames.words, frames.places.len(), &mut section);
-        let words_len = section.len() as u64;
-        // Slots without a byte lie in no frame.
-        frames.pieces.truncate(frames.places.len());
-        pieces::write(&frames.pieces, &mut section);
-        let pieces_len = section.len() as u64 - words_len;
+        let (words_len, pieces_len, frames) = frames.finish(self.document_bytes, &mut section);
         self.write(&section)?;
-
-        let map = self.map(&order);
-        let map = self.write_section(&map)?;
-        self.write(&groups)?;
-        section.clear();
-        section.extend_from_slice(&forms);
-        for text in ones.iter().flatten() {
-            push_number(&mut section, *text as usize);
-        }
-        for len in lengths {
-            push_number(&mut section, len);
-        }
-        for bits in letters {
-            section.extend_from_slice(&Letters::to_le_bytes(bits));
-        }
-        let slots = self.write_section(&section)?;
+        let rows: Vec<u32> = order
+            .iter()
+            .map(|number| self.groups[*number as usize].rows)
+            .collect();
+        let map = self.write_section(&write_map(&self.document_groups, &order, &rows))?;
+        let groups = self.write_section(&plain_groups)?;
+        let slots = self.write_section(&slots.section())?;
         self.index.push(IndexEntry {
             document_count: self.document_groups.len() as u32,
             start,
-            frames: frames.places,
+            frames,
             words_len,
             pieces_len,
             map_len: map.len,
-            groups_len: groups.len() as u64,
-            groups_plain_len,
+            groups_len: groups.len,
+            groups_plain_len: groups.plain_len,
             slots_len: slots.len,
             slots_plain_len: slots.plain_len,
         });
         self.begin_block(&order);
         Ok(())
+    }
+
+    /// The groups of this block in this order: their shapes, templates and numbers of rows.
+    fn groups_section(&mut self, order: &[u32]) -> Vec<u8> {
+        let block = self.index.len();
+        let mut section = Vec::new();
+        push_number(&mut section, order.len());
+        for number in order {
+            let shape = self.groups[*number as usize].shape;
+            push_number(&mut section, self.shapes.number_in_file(shape) as usize);
+        }
+        for number in order {
+            let group = &self.groups[*number as usize];
+            let packed = usize::from(group.is_packed());
+            push_number(&mut section, 2 * group.template as usize + packed);
+            if group.template > 0 {
+                self.texts.use_in(group.template - 1, block);
+            }
+        }
+        for number in order {
+            push_number(&mut section, self.groups[*number as usize].rows as usize);
+        }
+        section
+    }
+
+    /// Where the slots of each group stand among those of the block.
+    fn plans(&self, order: &[u32]) -> Vec<GroupPlan> {
+        let mut slot_count = 0;
+        let plans = order.iter().map(|number| {
+            let group = &self.groups[*number as usize];
+            let mut plan = group.plan;
+            plan.first_slot = slot_count;
+            plan.is_packed = group.is_packed();
+            slot_count += plan.own_slots() as u32;
+            plan
+        });
+        plans.collect()
+    }
+
+    /// Which slots are one value, and which text that is; packed groups learn no new ones.
+    fn slots(&mut self, order: &[u32], plans: &[GroupPlan]) -> BlockSlots {
+        let block = self.index.len();
+        let slot_count = plans.iter().map(GroupPlan::own_slots).sum();
+        let mut ones = vec![None; slot_count];
+        let mut forms = vec![FORM_ONE; slot_count];
+        for is_packed in [false, true] {
+            for (plan, number) in plans.iter().zip(order) {
+                if plan.is_packed != is_packed {
+                    continue;
+                }
+                for slot in 0..plan.slot_count() {
+                    let text = self.one_text(*number as usize, slot, !is_packed);
+                    let at = plan.first_slot as usize + slot;
+                    match text {
+                        Some(text) => self.texts.use_in(text, block),
+                        None if is_packed => forms[at] = FORM_PACKED,
+                        None => {}
+                    }
+                    ones[at] = text;
+                }
+            }
+        }
+        BlockSlots {
+            ones,
+            forms,
+            lengths: Vec::new(),
+            letters: Vec::new(),
+        }
+    }
+
+    /// Writes the slots that are not one text, in frames; the last one is closed.
+    fn write_frames(
+        &mut self,
+        order: &[u32],
+        plans: &[GroupPlan],
+        slots: &mut BlockSlots,
+    ) -> io::Result<Frames> {
+        let mut framed = Vec::new();
+        for_each_framed(plans, |group, slot| {
+            if slots.ones[slot].is_none() {
+                framed.push((group, slot));
+            }
+        });
+        let mut frames = Frames::default();
+        let mut plain = Vec::with_capacity(FRAME_BYTES);
+        for (at, slot) in framed {
+            let plan = &plans[at];
+            let group = &self.groups[order[at] as usize];
+            plain.clear();
+            let mut keys = frames.keys();
+            slots.forms[slot] = match plan.is_packed {
+                true => {
+                    let own = plan.first_slot as usize..plan.packed_slot();
+                    group.write_packed(&slots.ones[own], &mut plain, &mut keys)
+                }
+                false => group.write_slot(slot - plan.first_slot as usize, &mut plain, &mut keys),
+            };
+            slots.letters.push(keys.letters());
+            slots.lengths.push(plain.len());
+            if !frames.place(&plain) {
+                let frame = frames.close(&mut self.compressor)?;
+                self.write(&frame)?;
+                frames.place(&plain);
+            }
+        }
+        if !frames.is_open_one_empty() {
+            let frame = frames.close(&mut self.compressor)?;
+            self.write(&frame)?;
+        }
+        Ok(frames)
     }
 
     fn begin_block(&mut self, order: &[u32]) {
@@ -818,18 +764,6 @@ impl<W: Write> BlocksWriter<W> {
         self.document_groups.clear();
         self.document_bytes = 0;
         self.new_templates = 0;
-    }
-
-    fn shape_in_file(&mut self, shape: usize) -> u32 {
-        let known = self.shapes.shapes.iter();
-        match self.shapes.shapes[shape].file_number {
-            Some(number) => number,
-            None => {
-                let number = known.filter(|shape| shape.file_number.is_some()).count() as u32;
-                self.shapes.shapes[shape].file_number = Some(number);
-                number
-            }
-        }
     }
 
     /// The text of a slot's value when all documents of its group have the same; only known texts unless it `learns`.
@@ -847,217 +781,6 @@ impl<W: Write> BlocksWriter<W> {
         match learns {
             true => Some(self.texts.number(kind, value)),
             false => self.texts.known(kind, value),
-        }
-    }
-
-    /// For each document the rank of its group by frequency: low bytes, then high bytes.
-    fn map(&self, order: &[u32]) -> Vec<u8> {
-        let rows: Vec<u32> = order
-            .iter()
-            .map(|number| self.groups[*number as usize].rows)
-            .collect();
-        let mut ranks: FxHashMap<u32, u16> = FxHashMap::default();
-        for (rank, group) in by_frequency(&rows).into_iter().enumerate() {
-            ranks.insert(order[group as usize], rank as u16);
-        }
-        let count = self.document_groups.len();
-        let mut map = vec![0; 2 * count];
-        for (at, group) in self.document_groups.iter().enumerate() {
-            let [low, high] = ranks[group].to_le_bytes();
-            map[at] = low;
-            map[count + at] = high;
-        }
-        map
-    }
-}
-
-/// Groups by rank: those with most rows first, earlier ones first among equals.
-pub fn by_frequency(rows: &[u32]) -> Vec<u32> {
-    let mut groups: Vec<u32> = (0..rows.len() as u32).collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(rows[*group as usize]));
-    groups
-}
-
-/// Writes the slots of a group that are not one text, one behind the other.
-fn write_packed(group: &Group, ones: &[Option<u32>], plain: &mut Vec<u8>, keys: &mut Keys) -> u8 {
-    let mut packed = SlotBuilder::default();
-    let slots = group.slots.iter().zip(&group.kinds).zip(ones);
-    for ((slot, kind), _) in slots.filter(|(_, one)| one.is_none()) {
-        slot.for_each(|value| {
-            packed.push_any(value);
-            keys.add(*kind, value);
-        });
-    }
-    packed.write_lines(plain)
-}
-
-/// What must be known of the values of a slot to look for them.
-struct Keys<'f> {
-    room: &'f mut String,
-    keys: &'f mut Vec<u64>,
-    beginnings: &'f mut Vec<u64>,
-    pieces: &'f mut Pieces,
-    letters: Letters,
-}
-
-impl Keys<'_> {
-    fn add(&mut self, kind: SlotKind, value: &[u8]) {
-        match kind {
-            SlotKind::Id => {}
-            SlotKind::Text => match text_of(value) {
-                Some(text) => {
-                    if has_numbered_characters(value) {
-                        self.letters |= ESCAPED;
-                    }
-                    self.add_text(&text);
-                }
-                None => {
-                    self.letters = ANYTHING;
-                    self.pieces.add_all();
-                }
-            },
-            SlotKind::Bare => {
-                if let Some(number) = bare_of(value) {
-                    let spelled = spelled(&number);
-                    if spelled.as_bytes() != value {
-                        self.letters |= ESCAPED;
-                    }
-                    self.add_text(&spelled);
-                }
-            }
-            SlotKind::Whole => {
-                self.letters = ANYTHING;
-                let text = String::from_utf8_lossy(value);
-                flatten(&text, &mut |_, value| self.add_text(&spelled(&value)));
-            }
-        }
-    }
-
-    fn add_text(&mut self, text: &str) {
-        self.letters |= letters_of(text);
-        let (keys, pieces) = (&mut *self.keys, &mut *self.pieces);
-        let beginnings = &mut *self.beginnings;
-        for_each_word(text, self.room, |word| {
-            pieces.add(word);
-            keys.push(word_key(word));
-            if let Some(beginning) = beginning_of(word) {
-                beginnings.push(beginning_key(beginning));
-            }
-        });
-    }
-}
-
-/// Keys seen lately, so that most repeated ones are noticed at the cost of a look into the nearest cache.
-struct SeenKeys(Box<[u64; SEEN_KEYS]>);
-
-const SEEN_KEYS: usize = 32 * 1024;
-
-impl Default for SeenKeys {
-    fn default() -> SeenKeys {
-        SeenKeys(Box::new([0; SEEN_KEYS]))
-    }
-}
-
-impl SeenKeys {
-    /// Whether a key was not seen lately; it is now.
-    fn is_new(&mut self, key: u64) -> bool {
-        let place = &mut self.0[key as usize % SEEN_KEYS];
-        std::mem::replace(place, key) != key
-    }
-}
-
-/// The frames of a block.
-#[derive(Default)]
-struct Frames {
-    plain: Vec<u8>,
-    /// The hash of each word and which frame it is in; a few of them twice.
-    words: Vec<(u64, u32)>,
-    seen: SeenKeys,
-    /// Different beginnings of words in the open frame, until there are too many.
-    beginnings: FxHashSet<u64>,
-    /// Those of the slot that is being placed.
-    new_keys: Vec<u64>,
-    new_beginnings: Vec<u64>,
-    new_pieces: Pieces,
-    /// Of each frame, the open one included.
-    pieces: Vec<Pieces>,
-    places: Vec<FramePlace>,
-    room: String,
-}
-
-impl Frames {
-    /// Puts a slot and its keys into the open frame; `false`, and nothing happened, when that is full.
-    fn place(&mut self, slot: &[u8]) -> bool {
-        if !self.plain.is_empty() && self.plain.len() + slot.len() > FRAME_BYTES {
-            return false;
-        }
-        self.plain.extend_from_slice(slot);
-        let frame = self.places.len();
-        let seen = &mut self.seen;
-        let new_keys = self.new_keys.iter().copied();
-        let new_keys = new_keys.filter(|key| seen.is_new(*key));
-        self.words.extend(new_keys.map(|key| (key, frame as u32)));
-        for beginning in &self.new_beginnings {
-            if self.beginnings.len() <= BEGINNINGS_MAX && seen.is_new(*beginning) {
-                self.beginnings.insert(*beginning);
-            }
-        }
-        if self.pieces.len() == frame {
-            self.pieces.push(Pieces::default());
-        }
-        self.pieces[frame].add_those_of(&self.new_pieces);
-        true
-    }
-
-    /// The open frame, compressed.
-    fn close(&mut self, compressor: &mut zstd::bulk::Compressor) -> io::Result<Vec<u8>> {
-        let frame = compressor.compress(&self.plain)?;
-        self.places.push(FramePlace {
-            len: frame.len() as u64,
-            plain_len: self.plain.len() as u64,
-        });
-        let number = self.places.len() as u32 - 1;
-        match self.beginnings.len() > BEGINNINGS_MAX {
-            true => self.words.push((beginning_key(ANY_BEGINNING), number)),
-            false => {
-                let beginnings = self.beginnings.iter();
-                self.words.extend(beginnings.map(|key| (*key, number)));
-            }
-        }
-        self.beginnings.clear();
-        self.plain.clear();
-        self.seen.0.fill(0);
-        Ok(frame)
-    }
-
-    /// Leaves out the words of some frames when a table of all would be too large for documents of so many bytes: of those
-    /// frames first that would take most of it for their own bytes. They are found under [`ANY_WORD`], and looked through.
-    fn leave_out_words(&mut self, document_bytes: usize) {
-        let frame_count = self.places.len();
-        let bytes_max = (document_bytes / TABLE_SHARE).max(TABLE_BYTES_MIN);
-        let places_max = bytes_max * 8 / word_table::place_bits(frame_count);
-        if self.words.len() <= places_max {
-            return;
-        }
-        let mut places = vec![0_u64; frame_count];
-        for (_, frame) in &self.words {
-            places[*frame as usize] += 1;
-        }
-        let mut order: Vec<usize> = (0..frame_count).collect();
-        order.sort_by_key(|frame| places[*frame] * 1024 / self.places[*frame].len.max(1));
-        let mut left = places_max as u64;
-        let mut is_left_out = vec![false; frame_count];
-        for frame in order {
-            match left.checked_sub(places[frame]) {
-                Some(rest) => left = rest,
-                None => is_left_out[frame] = true,
-            }
-        }
-        self.words
-            .retain(|(_, frame)| !is_left_out[*frame as usize]);
-        for (frame, _) in is_left_out.iter().enumerate().filter(|(_, is)| **is) {
-            let keys = [word_key(ANY_WORD), beginning_key(ANY_BEGINNING)];
-            self.words.extend(keys.map(|key| (key, frame as u32)));
         }
     }
 }
@@ -1089,57 +812,4 @@ fn are_values_plain(document: &str, values: &[Value], has_numbered_characters: b
             false => spelled == "null" || bare_of(spelled.as_bytes()).is_some(),
         }
     })
-}
-
-/// Which of the values is the event's time as we would write it ourselves, and with how many digits of a second.
-fn own_time(
-    document: &[u8],
-    values: &[Value],
-    shape: &[u8],
-    timestamp: i64,
-) -> Option<(usize, u8)> {
-    const KEY: &[u8] = b"\"@timestamp\":";
-    for (at, value) in values.iter().enumerate() {
-        let digits = match value.range.len() {
-            20 => 0,
-            24 => 3,
-            27 => 6,
-            30 => 9,
-            _ => continue,
-        };
-        let before = &document[..value.range.start - usize::from(value.is_text)];
-        // Some programs write a blank behind the colon.
-        let is_candidate = value.is_text && before.trim_ascii_end().ends_with(KEY);
-        if !is_candidate {
-            continue;
-        }
-        let before = &shape[..value.mark];
-        let is_top = before
-            .iter()
-            .filter(|byte| matches!(byte, b'{' | b'['))
-            .count()
-            == 1;
-        let mut time = [0; TIME_BYTES_MAX];
-        if is_top && document[value.range.clone()] == *write_time(timestamp, digits, &mut time) {
-            return Some((at, digits));
-        }
-        return None;
-    }
-    None
-}
-
-/// Which of the texts is the message: the longest that has a blank.
-fn message_of(document: &[u8], values: &[Value]) -> Option<usize> {
-    let mut longest = None;
-    let mut len = MESSAGE_BYTES_MIN - 1;
-    for (at, value) in values.iter().enumerate() {
-        if value.is_text
-            && value.range.len() > len
-            && memchr::memchr(b' ', &document[value.range.clone()]).is_some()
-        {
-            longest = Some(at);
-            len = value.range.len();
-        }
-    }
-    longest
 }
