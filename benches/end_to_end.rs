@@ -11,13 +11,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 #[path = "../indexer/benches/adversarial/mod.rs"]
 mod adversarial;
+mod server;
+
+use server::Server;
 
 /// Documents are sent in requests of about this size, the size most shippers use.
 const REQUEST_BYTES: usize = 1024 * 1024;
@@ -31,31 +33,24 @@ const PROBES: usize = 200;
 /// Warm runs of each query.
 const RUNS: usize = 9;
 
-struct Server {
-    child: Child,
-    url: String,
-    data_dir: PathBuf,
-    client: reqwest::Client,
-}
-
 #[tokio::main]
 async fn main() {
     let kept = std::env::var_os("DAYBOOK_BENCH_DIR").map(PathBuf::from);
     if let Some(dir) = kept.as_deref().filter(|dir| dir.exists()) {
-        let server = Server::start(dir).await;
+        let server = start(dir).await;
         server.queries().await;
         server.stop();
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path()).await;
-    println!("idle RSS {:.1} MB", server.rss_megabytes("VmRSS"));
+    let server = start(dir.path()).await;
+    println!("idle RSS {:.1} MB", server.megabytes("VmRSS"));
     let (sent_bytes, sustained) = server.ingest().await;
     let raw = sent_bytes as f64 / 1e6;
     println!(
         "loaded RSS now {:.1} MB, anonymous {:.1} MB",
-        server.rss_megabytes("VmRSS"),
-        server.rss_megabytes("RssAnon")
+        server.megabytes("VmRSS"),
+        server.megabytes("RssAnon")
     );
     server.queries().await;
     server.stop();
@@ -64,7 +59,7 @@ async fn main() {
         "disk after a stop: logs {logs:.1} MB, {:.3} of raw",
         logs / raw
     );
-    let server = Server::start(dir.path()).await;
+    let server = start(dir.path()).await;
     if let Some(kept) = kept {
         server.stop();
         std::fs::rename(dir.keep(), kept).unwrap();
@@ -74,58 +69,11 @@ async fn main() {
     server.stop();
 }
 
-impl Server {
-    async fn start(dir: &Path) -> Server {
-        let settings = dir.join("daybook.yaml");
-        let off = "otlp_grpc: off, otlp_http: off, syslog_udp: off, syslog_tcp: off";
-        let text = format!(
-            "data_dir: {}\nlisten: {{ http: 127.0.0.1:0, {off} }}\nsources: {{}}\nindices: {{ default: {{ retention: 100000d }} }}\n",
-            dir.display()
-        );
-        std::fs::write(&settings, text).unwrap();
-        let binary = env!("CARGO_BIN_EXE_daybook");
-        let mut command = match std::env::var("DAYBOOK_BENCH_CORE") {
-            Ok(core) => {
-                let mut pinned = Command::new("taskset");
-                pinned.args(["--cpu-list", &core, binary]);
-                pinned
-            }
-            Err(_) => Command::new(binary),
-        };
-        let child = command
-            .args(["serve", "--config"])
-            .arg(&settings)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let client = reqwest::Client::new();
-        let url = loop {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            let Ok(text) = std::fs::read(dir.join("listeners.json")) else {
-                continue;
-            };
-            let Ok(listeners) = serde_json::from_slice::<Value>(&text) else {
-                continue;
-            };
-            let url = format!("http://{}", listeners["http"].as_str().unwrap());
-            if client
-                .get(format!("{url}/ready"))
-                .send()
-                .await
-                .is_ok_and(|reply| reply.status().is_success())
-            {
-                break url;
-            }
-        };
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        Server {
-            child,
-            url,
-            data_dir: dir.to_owned(),
-            client,
-        }
-    }
+async fn start(dir: &Path) -> Server {
+    Server::start(dir, "syslog_udp: off, syslog_tcp: off", "{}").await
+}
 
+impl Server {
     /// Sends the corpus and waits until all of it is found. Answers its bytes, and how many MB a second that was.
     async fn ingest(&self) -> (u64, f64) {
         let (queue, requests) = tokio::sync::mpsc::channel::<(usize, Vec<u8>)>(CONNECTIONS * 2);
@@ -138,7 +86,7 @@ impl Server {
             let (requests, client, url) = (
                 requests.clone(),
                 self.client.clone(),
-                format!("{}/_bulk?filter_path=errors", self.url),
+                self.url("/_bulk?filter_path=errors"),
             );
             senders.push(tokio::spawn(async move {
                 let mut slowest = Duration::ZERO;
@@ -157,7 +105,7 @@ impl Server {
         let (events, raw_bytes) = reader.join().unwrap();
         let accepted = started.elapsed().as_secs_f64();
         self.client
-            .post(format!("{}/_refresh", self.url))
+            .post(self.url("/_refresh"))
             .send()
             .await
             .unwrap();
@@ -179,7 +127,7 @@ impl Server {
             "server CPU {cpu:.2} s, {:.1} s/GB",
             cpu / megabytes * 1000.0
         );
-        println!("peak RSS {:.1} MB", self.rss_megabytes("VmHWM"));
+        println!("peak RSS {:.1} MB", self.megabytes("VmHWM"));
         let (logs, journal) = (
             folder_bytes(&self.data_dir.join("logs")),
             folder_bytes(&self.data_dir.join("journal")),
@@ -197,7 +145,7 @@ impl Server {
         let (queue, mut requests) = tokio::sync::mpsc::channel::<(usize, Vec<u8>)>(CONNECTIONS);
         // It ends by itself when nobody takes requests any more.
         std::thread::spawn(move || read_requests(&queue));
-        let (client, url) = (self.client.clone(), self.url.clone());
+        let (client, url) = (self.client.clone(), self.url("/_bulk?filter_path=errors"));
         let stream = tokio::spawn(async move {
             let (started, mut sent_bytes) = (Instant::now(), 0);
             while let Some((_, body)) = requests.recv().await {
@@ -205,7 +153,6 @@ impl Server {
                 let due = sent_bytes as f64 / 1e6 / megabytes_per_second;
                 let due = started + Duration::from_secs_f64(due);
                 tokio::time::sleep_until(due.into()).await;
-                let url = format!("{url}/_bulk?filter_path=errors");
                 send_bulk(&client, &url, body).await;
             }
         });
@@ -214,10 +161,10 @@ impl Server {
             let word = format!("probe{number}x");
             let body =
                 format!("{{\"create\":{{\"_index\":\"logs\"}}}}\n{{\"message\":\"{word}\"}}\n");
-            let url = format!("{}/_bulk?filter_path=errors", self.url);
+            let url = self.url("/_bulk?filter_path=errors");
             send_bulk(&self.client, &url, body.into_bytes()).await;
             let accepted = Instant::now();
-            let question = format!("{}/_count?q={word}", self.url);
+            let question = self.url(&format!("/_count?q={word}"));
             while self.count_at(&question).await == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -234,7 +181,7 @@ impl Server {
     }
 
     async fn count(&self) -> u64 {
-        self.count_at(&format!("{}/_count", self.url)).await
+        self.count_at(&self.url("/_count")).await
     }
 
     async fn count_at(&self, url: &str) -> u64 {
@@ -250,7 +197,7 @@ impl Server {
             { "exists": { "field": "trace_id" } }, { "range": { "@timestamp": { "gte": "2026-03-01T12:00:00Z" } } } ] } } });
         let reply = self
             .client
-            .post(format!("{}/_search", self.url))
+            .post(self.url("/_search"))
             .json(&question)
             .send()
             .await
@@ -310,7 +257,7 @@ impl Server {
                 let started = Instant::now();
                 let reply = self
                     .client
-                    .post(format!("{}/_search", self.url))
+                    .post(self.url("/_search"))
                     .json(&body)
                     .send()
                     .await
@@ -333,37 +280,6 @@ impl Server {
                 times[RUNS - 1]
             );
         }
-    }
-
-    fn stop(mut self) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        Command::new("kill")
-            .args(["-TERM", &pid.to_string()])
-            .status()
-            .unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-    }
-
-    fn rss_megabytes(&self, name: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<f64>()
-            .unwrap()
-            / 1000.0
     }
 }
 

@@ -7,8 +7,6 @@
 
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -17,16 +15,15 @@ const TCP_MESSAGES: u64 = 600_000;
 const UDP_SECONDS: u64 = 10;
 const UDP_RATES: [u64; 3] = [20_000, 40_000, 60_000];
 
-struct Server {
-    child: Child,
-    listeners: Value,
-    client: reqwest::Client,
-}
+mod server;
+
+use server::Server;
 
 #[tokio::main]
 async fn main() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path()).await;
+    let listeners = "syslog_udp: 127.0.0.1:0, syslog_tcp: 127.0.0.1:0";
+    let server = Server::start(dir.path(), listeners, "{ syslog: { type: syslog } }").await;
     for connections in [1, 4] {
         server.tcp(connections).await;
         server.settle().await;
@@ -47,43 +44,6 @@ fn message(n: u64) -> String {
 }
 
 impl Server {
-    // The server is waited for when it is stopped.
-    #[allow(clippy::zombie_processes)]
-    async fn start(dir: &Path) -> Server {
-        let settings = dir.join("daybook.yaml");
-        let text = format!(
-            "data_dir: {}\nlisten: {{ http: 127.0.0.1:0, otlp_grpc: off, otlp_http: off, syslog_udp: 127.0.0.1:0, syslog_tcp: 127.0.0.1:0 }}\nsources: {{ syslog: {{ type: syslog }} }}\nindices: {{ default: {{ retention: 100000d }} }}\n",
-            dir.display()
-        );
-        std::fs::write(&settings, text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_daybook"))
-            .args(["serve", "--config"])
-            .arg(&settings)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let client = reqwest::Client::new();
-        loop {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            let Ok(text) = std::fs::read(dir.join("listeners.json")) else {
-                continue;
-            };
-            let Ok(listeners) = serde_json::from_slice::<Value>(&text) else {
-                continue;
-            };
-            let url = format!("http://{}/ready", listeners["http"].as_str().unwrap());
-            let ready = client.get(url).send().await;
-            if ready.is_ok_and(|reply| reply.status().is_success()) {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                return Server {
-                    child,
-                    listeners,
-                    client,
-                };
-            }
-        }
-    }
-
     /// Sends as fast as the messages are taken.
     async fn tcp(&self, connections: u64) {
         let before = self.count("accepted").await;
@@ -163,8 +123,7 @@ impl Server {
 
     /// A number of the source's books; of a map the sum.
     async fn count(&self, name: &str) -> u64 {
-        let http = self.address("http");
-        let url = format!("http://{http}/api/daybook/v1/ledger");
+        let url = self.url("/api/daybook/v1/ledger");
         let reply = self.client.get(url).send().await.unwrap();
         let ledger: Value = reply.json().await.unwrap();
         let sources = ledger["sources"].as_array().unwrap();
@@ -174,26 +133,5 @@ impl Server {
             Some(number) => number.as_u64().unwrap_or(0),
             None => 0,
         }
-    }
-
-    fn address(&self, name: &str) -> String {
-        self.listeners[name].as_str().unwrap().to_owned()
-    }
-
-    fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-        ticks / 100.0
-    }
-
-    fn stop(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
