@@ -138,38 +138,33 @@ impl Settings {
                 return Err(format!("{name:?} holds a zero byte"));
             }
         }
-        self.check_encryption()?;
+        self.check_mechanism()?;
         #[cfg(feature = "kafka")]
         self.check_with_librdkafka()?;
         Ok(())
     }
 
-    /// What this build cannot do. librdkafka's own words for it name no way out, or come only once it starts.
-    fn check_encryption(&self) -> Result<(), String> {
+    /// Of what cannot be done here librdkafka's own words name no way out.
+    fn check_mechanism(&self) -> Result<(), String> {
         let lower = |name: &str| self.options.get(name).map(str::to_ascii_lowercase);
-        let protocol = lower("security.protocol").unwrap_or_default();
         let mechanism = lower("sasl.mechanisms")
             .or_else(|| lower("sasl.mechanism"))
             .unwrap_or_default();
-        if protocol.starts_with("sasl") && matches!(&*mechanism, "" | "gssapi") {
+        if self.protocol().starts_with("sasl") && matches!(&*mechanism, "" | "gssapi") {
             return Err(
                 "sasl.mechanisms: write PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; Kerberos (GSSAPI, which stands for none) is not built in"
                     .to_owned(),
             );
         }
-        if cfg!(feature = "kafka-tls") {
-            return Ok(());
-        }
-        let (name, value) = if protocol.ends_with("ssl") {
-            ("security.protocol", protocol)
-        } else if mechanism.starts_with("scram") || mechanism == "oauthbearer" {
-            ("sasl.mechanisms", mechanism)
-        } else {
-            return Ok(());
-        };
-        Err(format!(
-            "{name}: {value} needs OpenSSL, which this build of Daybook is without; build it with cargo's --features kafka-tls"
-        ))
+        Ok(())
+    }
+
+    /// How the brokers are spoken to, in small letters; empty for librdkafka's own choice.
+    fn protocol(&self) -> String {
+        self.options
+            .get("security.protocol")
+            .unwrap_or_default()
+            .to_ascii_lowercase()
     }
 
     #[cfg(feature = "kafka")]
@@ -206,6 +201,10 @@ impl Settings {
             config.remove("partition.assignment.strategy");
             config.remove("session.timeout.ms");
             config.remove("heartbeat.interval.ms");
+        }
+        if self.protocol().ends_with("ssl") {
+            // The machine's authorities, wherever its distribution has them: our OpenSSL only knows a folder of its own.
+            config.set("ssl.ca.location", "probe");
         }
         for (name, value) in self.options.iter() {
             config.set(name, value);
@@ -419,27 +418,29 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn brokers_with_tls_are_checked_against_the_machines_authorities() {
+        let authorities = |options: &str| {
+            let json = format!(r#"{{"brokers":["a:1"],"topics":["a"],"options":{{{options}}}}}"#);
+            let settings = settings(&json);
+            assert_eq!(settings.check(), Ok(()), "{options}");
+            settings
+                .client_config()
+                .get("ssl.ca.location")
+                .map(str::to_owned)
+        };
+        let scram = r#""security.protocol":"SASL_SSL","sasl.mechanisms":"SCRAM-SHA-512","sasl.username":"a","sasl.password":"b""#;
+        assert_eq!(authorities(scram).as_deref(), Some("probe"));
+        let own = format!(r#"{scram},"ssl.ca.location":"/etc/hostname""#);
+        assert_eq!(authorities(&own).as_deref(), Some("/etc/hostname"));
+        assert_eq!(authorities(r#""security.protocol":"plaintext""#), None);
+    }
+
     #[test]
     fn kerberos_is_not_built_in() {
         let json = r#"{"brokers":["a:1"],"topics":["a"],"options":{"security.protocol":"SASL_PLAINTEXT"}}"#;
         let (_, problem) = settings(json).check().unwrap_err();
         assert!(problem.contains("Kerberos"), "{problem}");
-    }
-
-    #[cfg(not(feature = "kafka-tls"))]
-    #[test]
-    fn what_needs_openssl_says_so() {
-        for options in [
-            r#""security.protocol":"SSL""#,
-            r#""security.protocol":"sasl_ssl","sasl.mechanism":"PLAIN""#,
-            r#""security.protocol":"sasl_plaintext","sasl.mechanisms":"SCRAM-SHA-512""#,
-        ] {
-            let json = format!(r#"{{"brokers":["a:1"],"topics":["a"],"options":{{{options}}}}}"#);
-            let (setting, problem) = settings(&json).check().unwrap_err();
-            assert_eq!(setting, "options");
-            assert!(problem.contains("--features kafka-tls"), "{problem}");
-        }
-        let plain = r#"{"brokers":["a:1"],"topics":["a"],"options":{"security.protocol":"sasl_plaintext","sasl.mechanisms":"PLAIN","sasl.username":"a","sasl.password":"b"}}"#;
-        assert_eq!(settings(plain).check(), Ok(()));
     }
 }
