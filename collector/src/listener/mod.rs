@@ -22,6 +22,7 @@ use udp::UdpSockets;
 pub mod connection;
 pub mod conversation;
 pub mod funnel;
+pub mod halves;
 pub mod reception;
 pub mod seats;
 pub mod service;

@@ -10,16 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::funnel::{Funnel, FunnelEnd};
+use super::halves::Halves;
 use super::reception::Written;
 use super::seats::{SeatLimits, Seats};
 use super::udp::UdpSockets;
 use super::{Listening, Sockets, tcp};
-use crate::body::{InFlight, Reservation};
 use crate::cpu::CpuPermits;
 use crate::source::SourceParts;
-
-/// A half message up to this size is part of what a connection costs.
-const HALF_BYTES_FREE: usize = 4096;
 
 /// Addresses that are open, and the source they are for.
 pub struct Service {
@@ -48,7 +45,7 @@ pub struct Desk {
     /// The way to the journal, which ends with the last of these.
     pub funnel: Funnel,
     /// Halves of messages that wait for the rest, over all connections.
-    pub halves: InFlight,
+    pub halves: Halves,
     /// For work on many messages at once.
     pub cpu: CpuPermits,
     /// The clock, UTC.
@@ -89,7 +86,7 @@ impl Service {
         let desk = Desk {
             ledger: parts.ledger,
             funnel,
-            halves: InFlight::new(halves_bytes),
+            halves: Halves::new(halves_bytes),
             cpu: self.cpu,
             now: parts.now,
         };
@@ -162,15 +159,4 @@ impl Desk {
             self.ledger.rejected(reason, 1);
         }
     }
-}
-
-/// Makes `held` as large as the half message of a connection; `false` when there is no memory for it.
-pub fn hold(held: &mut Reservation, half_bytes: usize) -> bool {
-    let wanted = half_bytes.saturating_sub(HALF_BYTES_FREE);
-    let has = usize::try_from(held.bytes()).unwrap_or(usize::MAX);
-    if wanted <= has {
-        held.shrink(has - wanted);
-        return true;
-    }
-    held.grow(wanted - has)
 }
