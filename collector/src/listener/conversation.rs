@@ -20,11 +20,8 @@ const MESSAGE_TIME: Duration = Duration::from_secs(60);
 /// Events between the sockets and the journal. Their senders keep them until they are answered, so that a crash loses none.
 const FUNNEL_BYTES: usize = 64 << 20;
 
-/// Halves of messages that wait for the rest, over all connections.
-const HALVES_BYTES: u64 = 128 << 20;
-
-/// What compressed messages take while they are taken apart, over all connections; one takes half of it at most.
-const INFLATED_BYTES: usize = 2 * INFLATED_BYTES_MAX;
+/// What compressed messages take while they are taken apart, over all sources; one takes half of it at most.
+pub const INFLATED_BYTES: usize = 2 * INFLATED_BYTES_MAX;
 
 /// The most bytes of one message, decompressed.
 pub const INFLATED_BYTES_MAX: usize = 32 << 20;
@@ -94,29 +91,23 @@ pub async fn converse<D: Dialogue>(
     dialogue: impl Fn(&Connection) -> D + Clone + Send + 'static,
     shutdown: CancellationToken,
 ) {
-    let mut serving = service.begin(FUNNEL_BYTES, HALVES_BYTES, shutdown);
-    let inflating = Arc::new(Semaphore::new(INFLATED_BYTES));
+    let mut serving = service.begin(FUNNEL_BYTES, shutdown);
     serving.streams(move |connection, desk| {
         let dialogue = dialogue(&connection);
-        talk(connection, dialogue, desk, Arc::clone(&inflating))
+        talk(connection, dialogue, desk)
     });
     serving.finish().await;
 }
 
 /// One connection, to its end.
-async fn talk<D: Dialogue>(
-    mut connection: Connection,
-    mut dialogue: D,
-    desk: Desk,
-    inflating: Arc<Semaphore>,
-) {
+async fn talk<D: Dialogue>(mut connection: Connection, mut dialogue: D, desk: Desk) {
     let peer = connection.peer();
     let greeting = dialogue.greeting();
     if !greeting.is_empty() && connection.write(&greeting).await.is_err() {
         return;
     }
     let mut buffer = Vec::new();
-    let mut half = desk.halves.of(peer.ip());
+    let mut half = desk.memory.halves.of(peer.ip());
     let mut half_since: Option<Instant> = None;
     loop {
         let until = half_since.map(|since| since + MESSAGE_TIME);
@@ -140,7 +131,7 @@ async fn talk<D: Dialogue>(
             half_since = None;
             let now = (desk.now)();
             let mut inflated = match dialogue.inflates(&buffer[..length]) {
-                true => room_to_inflate(&inflating).await,
+                true => room_to_inflate(&desk.memory.inflated).await,
                 false => None,
             };
             loop {
@@ -184,10 +175,10 @@ async fn talk<D: Dialogue>(
 }
 
 /// Room for one decompressed message. Whoever waits for it holds no room for events, and whoever has it may wait for that.
-async fn room_to_inflate(inflating: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+async fn room_to_inflate(inflated: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     let permits = u32::try_from(INFLATED_BYTES_MAX).unwrap_or(u32::MAX);
     // The semaphore is never closed.
-    Arc::clone(inflating).acquire_many_owned(permits).await.ok()
+    Arc::clone(inflated).acquire_many_owned(permits).await.ok()
 }
 
 /// Makes the events durable, then says so. `false`: the conversation is over.
@@ -239,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::CpuPermits;
-    use crate::listener::halves::Halves;
+    use crate::listener::SharedMemory;
     use crate::listener::seats::{SeatLimits, Seats};
     use crate::source::fake::{FakeJournal, fixed_now};
 
@@ -273,7 +264,7 @@ mod tests {
         let desk = Desk {
             ledger,
             funnel: funnel.clone(),
-            halves: Halves::new(64 << 20),
+            memory: SharedMemory::new(64 << 20),
             cpu: CpuPermits::new(2),
             now: fixed_now,
         };
@@ -284,8 +275,7 @@ mod tests {
         let (stream, peer) = listener.accept().await.unwrap();
         let seat = Seats::new(SeatLimits::default()).take(peer.ip()).unwrap();
         let connection = Connection::plain(stream, peer, seat, CancellationToken::new());
-        let inflating = Arc::new(Semaphore::new(1));
-        let talking = tokio::spawn(talk(connection, Lines, desk, inflating));
+        let talking = tokio::spawn(talk(connection, Lines, desk));
 
         // Another's events, which are not durable yet.
         let room = funnel.room(2 << 20).await;

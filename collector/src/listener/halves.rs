@@ -1,5 +1,5 @@
-//! Halves of messages that wait for their rest: the memory they may take over all connections of a source, and one
-//! peer's share of it.
+//! Halves of messages that wait for their rest: the memory they may take over all connections, and one peer's share
+//! of it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

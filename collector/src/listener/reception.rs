@@ -19,9 +19,6 @@ const MESSAGE_TIME: Duration = Duration::from_secs(60);
 /// Events between the sockets and the journal: some batches, not more, because a crash loses what is in it.
 const FUNNEL_BYTES: usize = 16 << 20;
 
-/// Halves of messages that wait for the rest, over all connections.
-const HALVES_BYTES: u64 = 64 << 20;
-
 /// Datagrams worked on at once.
 const PART_BYTES: usize = 128 << 10;
 
@@ -104,7 +101,7 @@ pub async fn receive<D: Decoder>(
     decoder: impl Fn() -> D + Clone + Send + 'static,
     shutdown: CancellationToken,
 ) {
-    let mut serving = service.begin(FUNNEL_BYTES, HALVES_BYTES, shutdown);
+    let mut serving = service.begin(FUNNEL_BYTES, shutdown);
     let of_stream = decoder.clone();
     serving.streams(move |connection, desk| read_stream(connection, of_stream(), desk));
     serving.datagrams(|sockets, desk, stop| read_datagrams(sockets, decoder(), desk, stop));
@@ -123,7 +120,7 @@ async fn read_stream<D: Decoder>(mut connection: Connection, mut decoder: D, des
     connection.one_way();
     let peer = connection.peer();
     let mut buffer = Vec::new();
-    let mut half = desk.halves.of(peer.ip());
+    let mut half = desk.memory.halves.of(peer.ip());
     let mut half_since: Option<Instant> = None;
     loop {
         let until = half_since.map(|since| since + MESSAGE_TIME);
