@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use collector::body::BodyReader;
 use collector::cpu::CpuPermits;
-use collector::listener::Sockets;
+use collector::listener::{SharedMemory, Sockets};
 use collector::source::checkpoint::{CheckpointStore, Entries};
 use collector::source::otlp::{self, Otlp};
 use collector::source::{PushContext, elastic_bulk};
@@ -37,9 +37,11 @@ use crate::pending::PendingIds;
 use crate::settings::{IndexSettings, Settings};
 use crate::telemetry::{FigureKind, Metrics};
 
-/// Of the memory limit, the indexer's writers and the request bodies under way may take this share each.
+/// Of the memory limit, the indexer's writers, the request bodies under way, and messages of connections that are not whole yet
+/// may take this share each.
 const WRITER_MEMORY_SHARE: u64 = 8;
 const BODY_MEMORY_SHARE: u64 = 4;
+const HALVES_MEMORY_SHARE: u64 = 8;
 
 /// One search may take this share.
 const SEARCH_MEMORY_SHARE: u64 = 8;
@@ -120,6 +122,7 @@ pub async fn start(context: &Context<'_>, sockets: Sockets) -> anyhow::Result<Pa
         metrics: context.metrics.clone(),
         sockets: Mutex::new(sockets),
         cpu: cpu.clone(),
+        memory: SharedMemory::new(context.settings.limits.memory.0 / HALVES_MEMORY_SHARE),
     };
     let following = tokio::spawn(sources.run(shutdown.child_token()));
     parts.found.extend(sources::found(context.settings));

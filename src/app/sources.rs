@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use collector::cpu::CpuPermits;
 use collector::listener::seats::Seats;
-use collector::listener::{Listening, Sockets};
+use collector::listener::{Listening, SharedMemory, Sockets};
 use collector::source::SourceParts;
 use collector::source::beats::BeatsSource;
 use collector::source::checkpoint::Entries;
@@ -51,6 +51,8 @@ pub struct Sources {
     pub sockets: Mutex<Sockets>,
     /// Permits for work, the whole process's.
     pub cpu: CpuPermits,
+    /// What those that listen share.
+    pub memory: SharedMemory,
 }
 
 /// A source at work, until it is told to stop.
@@ -164,6 +166,7 @@ impl Sources {
         Listening {
             sockets: sockets.take(source.listeners()),
             cpu: self.cpu.clone(),
+            memory: self.memory.clone(),
             message_bytes_max: self.event_bytes_max(),
         }
     }

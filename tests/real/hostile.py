@@ -1,6 +1,7 @@
 """Input that means harm, for every source that takes it. Started by conservation.sh.
 
 - bombs: what decompresses to far more than is allowed is refused with a clear error, and memory grows by less than 64 MiB;
+- inflated: what decompresses to just as much as is allowed, a hundred times, costs less than 64 MiB beside what the index takes;
 - swarms: as many events as a request can hold, the smallest there are: memory stays under the limit;
 - crowds: 5,000 silent connections and 500 that send a byte a second beside a healthy client, which must not notice;
 - greed: one peer does not get more connections than its share.
@@ -10,6 +11,7 @@ import gzip
 import itertools
 import json
 import resource
+import shutil
 import socket
 import struct
 import sys
@@ -22,7 +24,7 @@ from harness import wait_for, workplace
 from running_daybook import Daybook
 from senders import field, msgpack_text, varint
 
-PARTS = sys.argv[1:] or ["bombs", "swarms", "crowds", "greed"]
+PARTS = sys.argv[1:] or ["bombs", "inflated", "swarms", "crowds", "greed"]
 MIB = 1 << 20
 BOMB_BYTES = 256 * MIB
 GROWTH_MIB_MAX = 64
@@ -159,18 +161,53 @@ def part_bombs(hostile):
         said, grown = hostile.growth(lambda: hostile.talk(kind, *messages))
         reasons = hostile.reasons(source, before)
         judge(name, sum(map(len, messages)), f"{said[:40]} {reasons}", grown, bool(reasons))
-    # Each below the limit, but many of them at once.
-    large = zlib.compress(json.dumps({"version": "1.1", "host": "h", "short_message": "x" * (MIB - 2000)}).encode(), 9)
+    hostile.is_well()
 
-    def many():
-        had = hostile.daybook.books("gelf")["received"]
+
+def part_inflated(hostile):
+    """Datagrams of 1 KiB that are valid events of almost 1 MiB each, a hundred at once: while the index, which has its own share of
+    the memory for events, stands still, and while it works, beside the same events as they are.
+    """
+    daybook = hostile.daybook
+    message = json.dumps({"version": "1.1", "host": "h", "short_message": "x" * (MIB - 2000)}).encode()
+    small = zlib.compress(message, 9)
+    gelf, plain = senders.GelfUdp(daybook), senders.GelfTcp(daybook)
+
+    def hundred_more(send):
+        had = daybook.books("gelf")["accepted"]
         for _ in range(100):
-            gelf.open().sendto(large, ("127.0.0.1", hostile.daybook.port("gelf_udp")))
-        wait_for("them to be received", lambda: hostile.daybook.books("gelf")["received"] >= had + 100)
-        return hostile.daybook.quiet_books("gelf")["stored"]
-    said, grown = hostile.growth(many)
-    # These are stored: the index works on them, too.
-    judge("gelf zlib, 100 of 1 MiB each", len(large), f"stored {said}", grown, True, MEMORY_MIB // 2)
+            send()
+        return wait_for("them to be accepted", lambda: daybook.books("gelf")["accepted"] == had + 100)
+
+    def inflated():
+        return hundred_more(lambda: gelf.open().sendto(small, ("127.0.0.1", daybook.port("gelf_udp"))))
+
+    def as_they_are():
+        return hundred_more(lambda: plain.open().sendall(message + b"\0")) and daybook.quiet_books("gelf")["in_flight"] == 0
+
+    def begin_anew():
+        daybook.kill()
+        shutil.rmtree(daybook.folder / "data")
+        daybook.start()
+
+    begin_anew()
+    obstacle = daybook.folder / "data/logs/run"
+    obstacle.write_text("in the way")
+    said, grown = hostile.growth(inflated)
+    judge("gelf zlib, 100 of 1 MiB each, index stalled", len(small), said, grown, said)
+    obstacle.unlink()
+    stored = daybook.quiet_books("gelf")["stored"]
+    if stored != 100:
+        fail(f"of 100 events {stored} are stored")
+
+    growths = []
+    for send in (as_they_are, lambda: inflated() and daybook.quiet_books("gelf")["in_flight"] == 0):
+        begin_anew()
+        growths.append(hostile.growth(send))
+    (_, of_events), (said, grown) = growths
+    judge(f"gelf zlib, 100 of 1 MiB each, beside {of_events} MiB for the same over TCP", len(small), said, grown, said,
+          of_events + GROWTH_MIB_MAX)
+    plain.close()
     hostile.is_well()
 
 

@@ -18,10 +18,7 @@ use super::funnel::{Funnel, Room};
 use super::seats::Seat;
 
 /// Read at once. One piece is decoded in some hundred microseconds, so that its task does not hold up others.
-const PIECE_BYTES: usize = 32 << 10;
-
-/// Events take more memory than the bytes they were sent in: names, numbers, escapes.
-const GROWTH: usize = 4;
+pub const PIECE_BYTES: usize = 32 << 10;
 
 /// After the stop is asked for: how long a sender may go on, and how long it may be quiet before that is its end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -51,7 +48,7 @@ pub struct Connection {
 /// What [`Connection::read`] brought.
 #[derive(Debug)]
 pub enum Heard {
-    /// There is more in the buffer; what is made of it may take this much memory.
+    /// There is more in the buffer; here is the room that was asked for.
     Piece(Room),
     /// Nothing came in time.
     Late,
@@ -102,20 +99,21 @@ impl Connection {
         self.peer
     }
 
-    /// Appends what the sender sent to `buffer`, some at a time; waits for it until `until`.
+    /// Appends what the sender sent to `buffer`, [`PIECE_BYTES`] at a time; waits for it until `until`. Nothing is read
+    /// before `funnel` has `room_bytes` of room.
     ///
     /// While nothing comes, no memory is held beside `buffer`'s own bytes. Cancel safe.
     pub async fn read(
         &mut self,
         buffer: &mut Vec<u8>,
         funnel: &Funnel,
+        room_bytes: usize,
         until: Option<Instant>,
     ) -> Heard {
         loop {
             if self.stop.is_cancelled() && !self.may_go_on().await {
                 return Heard::End;
             }
-            let room_bytes = (PIECE_BYTES + buffer.len()) * GROWTH;
             let room = tokio::select! {
                 biased;
                 () = self.seat.left() => return Heard::End,

@@ -9,10 +9,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Heard};
+use super::connection::{Connection, Heard, PIECE_BYTES};
 use super::funnel::{Funnel, Room, Stored};
 use super::reception::Written;
-use super::service::{Desk, Service, hold};
+use super::service::{Desk, Service};
 
 /// A message must be whole within this time.
 const MESSAGE_TIME: Duration = Duration::from_secs(60);
@@ -20,11 +20,8 @@ const MESSAGE_TIME: Duration = Duration::from_secs(60);
 /// Events between the sockets and the journal. Their senders keep them until they are answered, so that a crash loses none.
 const FUNNEL_BYTES: usize = 64 << 20;
 
-/// Halves of messages that wait for the rest, over all connections.
-const HALVES_BYTES: u64 = 128 << 20;
-
-/// What compressed messages take while they are taken apart, over all connections; one takes half of it at most.
-const INFLATED_BYTES: usize = 2 * INFLATED_BYTES_MAX;
+/// What compressed messages take while they are taken apart, over all sources; one takes half of it at most.
+pub const INFLATED_BYTES: usize = 2 * INFLATED_BYTES_MAX;
 
 /// The most bytes of one message, decompressed.
 pub const INFLATED_BYTES_MAX: usize = 32 << 20;
@@ -94,36 +91,32 @@ pub async fn converse<D: Dialogue>(
     dialogue: impl Fn(&Connection) -> D + Clone + Send + 'static,
     shutdown: CancellationToken,
 ) {
-    let mut serving = service.begin(FUNNEL_BYTES, HALVES_BYTES, shutdown);
-    let inflating = Arc::new(Semaphore::new(INFLATED_BYTES));
+    let mut serving = service.begin(FUNNEL_BYTES, shutdown);
     serving.streams(move |connection, desk| {
         let dialogue = dialogue(&connection);
-        talk(connection, dialogue, desk, Arc::clone(&inflating))
+        talk(connection, dialogue, desk)
     });
     serving.finish().await;
 }
 
 /// One connection, to its end.
-async fn talk<D: Dialogue>(
-    mut connection: Connection,
-    mut dialogue: D,
-    desk: Desk,
-    inflating: Arc<Semaphore>,
-) {
+async fn talk<D: Dialogue>(mut connection: Connection, mut dialogue: D, desk: Desk) {
     let peer = connection.peer();
     let greeting = dialogue.greeting();
     if !greeting.is_empty() && connection.write(&greeting).await.is_err() {
         return;
     }
     let mut buffer = Vec::new();
-    let mut held = desk.halves.reserve_nothing();
+    let mut half = desk.memory.halves.of(peer.ip());
     let mut half_since: Option<Instant> = None;
     loop {
         let until = half_since.map(|since| since + MESSAGE_TIME);
-        let Heard::Piece(room) = connection.read(&mut buffer, &desk.funnel, until).await else {
+        // For this piece only: what a whole message becomes has room of its own.
+        let reading = connection.read(&mut buffer, &desk.funnel, PIECE_BYTES, until);
+        let Heard::Piece(room) = reading.await else {
             break;
         };
-        let mut room = Some(room);
+        drop(room);
         loop {
             let length = match dialogue.whole(&buffer) {
                 Ok(Some(length)) => length,
@@ -137,19 +130,12 @@ async fn talk<D: Dialogue>(
             };
             half_since = None;
             let now = (desk.now)();
-            let mut inflated = None;
-            if dialogue.inflates(&buffer[..length]) {
-                room = None;
-                inflated = room_to_inflate(&inflating).await;
-            }
+            let mut inflated = match dialogue.inflates(&buffer[..length]) {
+                true => room_to_inflate(&desk.memory.inflated).await,
+                false => None,
+            };
             loop {
-                let room = match room.take() {
-                    Some(room) if room.bytes() >= PART_ROOM => room,
-                    too_small => {
-                        drop(too_small);
-                        desk.funnel.room(PART_ROOM).await
-                    }
-                };
+                let room = desk.funnel.room(PART_ROOM).await;
                 let job = move || {
                     let turn = dialogue.hear(&buffer[..length], now);
                     (dialogue, buffer, turn)
@@ -180,7 +166,7 @@ async fn talk<D: Dialogue>(
             true => None,
             false => half_since.or_else(|| Some(Instant::now())),
         };
-        if !hold(&mut held, buffer.len()) {
+        if !half.hold(buffer.len()) {
             tracing::debug!(%peer, "no memory for its half message, closed");
             break;
         }
@@ -189,10 +175,10 @@ async fn talk<D: Dialogue>(
 }
 
 /// Room for one decompressed message. Whoever waits for it holds no room for events, and whoever has it may wait for that.
-async fn room_to_inflate(inflating: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+async fn room_to_inflate(inflated: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     let permits = u32::try_from(INFLATED_BYTES_MAX).unwrap_or(u32::MAX);
     // The semaphore is never closed.
-    Arc::clone(inflating).acquire_many_owned(permits).await.ok()
+    Arc::clone(inflated).acquire_many_owned(permits).await.ok()
 }
 
 /// Makes the events durable, then says so. `false`: the conversation is over.
@@ -213,20 +199,96 @@ async fn answer(
     tokio::pin!(storing);
     let mut ticks = interval_at(Instant::now() + STILL_HERE, STILL_HERE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_there = true;
     let stored = loop {
         tokio::select! {
             stored = &mut storing => break stored,
-            _ = ticks.tick() => {
+            _ = ticks.tick(), if is_there && !still_here.is_empty() => {
                 // A sender that has gone is no reason to stop: its events are on their way.
-                if !still_here.is_empty() {
-                    connection.write(still_here).await.ok();
-                }
+                is_there = connection.write(still_here).await.is_ok();
             }
         }
     };
+    if !is_there {
+        return false;
+    }
     // Without an answer the sender sends it again.
     if stored == Stored::No || turn.closes && turn.answer.is_empty() {
         return false;
     }
     connection.write(&turn.answer).await.is_ok() && !turn.closes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use event::Ledger;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::cpu::CpuPermits;
+    use crate::listener::SharedMemory;
+    use crate::listener::seats::{SeatLimits, Seats};
+    use crate::source::fake::{FakeJournal, fixed_now};
+
+    /// Answers a line with its length.
+    struct Lines;
+
+    impl Dialogue for Lines {
+        fn whole(&mut self, buffer: &[u8]) -> Result<Option<usize>, &'static str> {
+            Ok(buffer.ends_with(b"\n").then_some(buffer.len()))
+        }
+
+        fn hear(&mut self, bytes: &[u8], _now: Timestamp) -> Turn {
+            Turn {
+                answer: format!("{}", bytes.len()).into_bytes(),
+                ..Turn::default()
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn half_a_large_message_does_not_wait_for_what_others_have_under_way() {
+        let journal = Arc::new(FakeJournal::default());
+        let ledger = Ledger::new().source("lines");
+        let (funnel, _end) = Funnel::new(
+            Arc::from("lines"),
+            journal,
+            Arc::clone(&ledger),
+            fixed_now,
+            8 << 20,
+        );
+        let desk = Desk {
+            ledger,
+            funnel: funnel.clone(),
+            memory: SharedMemory::new(64 << 20),
+            cpu: CpuPermits::new(2),
+            now: fixed_now,
+        };
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = listener.await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sender = TcpStream::connect(address).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let seat = Seats::new(SeatLimits::default()).take(peer.ip()).unwrap();
+        let connection = Connection::plain(stream, peer, seat, CancellationToken::new());
+        let talking = tokio::spawn(talk(connection, Lines, desk));
+
+        // Another's events, which are not durable yet.
+        let room = funnel.room(2 << 20).await;
+        let mut line = vec![b'x'; 24 << 20];
+        let sending = timeout(Duration::from_secs(20), sender.write_all(&line));
+        sending.await.expect("it is read").unwrap();
+        line.push(b'\n');
+        sender.write_all(b"\n").await.unwrap();
+        drop(room);
+        let mut answer = vec![0; 8];
+        sender.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, line.len().to_string().as_bytes());
+        drop(sender);
+        talking.await.unwrap();
+    }
 }

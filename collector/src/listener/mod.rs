@@ -12,16 +12,21 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cpu::CpuPermits;
+use conversation::INFLATED_BYTES;
+use halves::Halves;
 use tcp::Listener;
 use udp::UdpSockets;
 
 pub mod connection;
 pub mod conversation;
 pub mod funnel;
+pub mod halves;
 pub mod reception;
 pub mod seats;
 pub mod service;
@@ -44,8 +49,29 @@ pub struct Listening {
     pub sockets: Sockets,
     /// Permits for work on many messages at once.
     pub cpu: CpuPermits,
+    /// What it shares with the others that listen.
+    pub memory: SharedMemory,
     /// `limits.event`: longer messages are cut.
     pub message_bytes_max: usize,
+}
+
+/// Memory that all sources that listen share, so that the sum of them is bounded. Cheap to clone; one for the process.
+#[derive(Debug, Clone)]
+pub struct SharedMemory {
+    /// For messages that are not whole yet.
+    pub halves: Halves,
+    /// For what compressed messages are while they are taken apart, in bytes.
+    pub inflated: Arc<Semaphore>,
+}
+
+impl SharedMemory {
+    /// With so many bytes for halves.
+    pub fn new(halves_bytes: u64) -> SharedMemory {
+        SharedMemory {
+            halves: Halves::new(halves_bytes),
+            inflated: Arc::new(Semaphore::new(INFLATED_BYTES)),
+        }
+    }
 }
 
 /// Opened addresses by the names they have in `listen:`, until the sources take them.

@@ -8,9 +8,9 @@ use event::{Event, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Heard};
+use super::connection::{Connection, Heard, PIECE_BYTES};
 use super::funnel::Room;
-use super::service::{Desk, Service, hold};
+use super::service::{Desk, Service};
 use super::udp::{Datagrams, UdpDrops, UdpSockets};
 
 /// A message must be whole within this time. Who sends a byte a second has no business here.
@@ -19,17 +19,13 @@ const MESSAGE_TIME: Duration = Duration::from_secs(60);
 /// Events between the sockets and the journal: some batches, not more, because a crash loses what is in it.
 const FUNNEL_BYTES: usize = 16 << 20;
 
-/// Halves of messages that wait for the rest, over all connections.
-const HALVES_BYTES: u64 = 64 << 20;
-
 /// Datagrams worked on at once.
 const PART_BYTES: usize = 128 << 10;
 
-/// Datagrams may be compressed: of these some at a time, until what came of them takes so much.
-const DATAGRAMS_AT_ONCE: usize = 4;
+/// Datagrams may be compressed: what came of those before the next one is handed over when it takes so much.
 const WRITTEN_BYTES: usize = 1 << 20;
 
-/// Events take more memory than the bytes they were sent in.
+/// Events take more memory than the bytes they were sent in: names, numbers, escapes.
 const GROWTH: usize = 4;
 
 /// How often the kernel's count of lost datagrams is read, and a decoder that hears nothing looks at the clock.
@@ -105,7 +101,7 @@ pub async fn receive<D: Decoder>(
     decoder: impl Fn() -> D + Clone + Send + 'static,
     shutdown: CancellationToken,
 ) {
-    let mut serving = service.begin(FUNNEL_BYTES, HALVES_BYTES, shutdown);
+    let mut serving = service.begin(FUNNEL_BYTES, shutdown);
     let of_stream = decoder.clone();
     serving.streams(move |connection, desk| read_stream(connection, of_stream(), desk));
     serving.datagrams(|sockets, desk, stop| read_datagrams(sockets, decoder(), desk, stop));
@@ -124,11 +120,13 @@ async fn read_stream<D: Decoder>(mut connection: Connection, mut decoder: D, des
     connection.one_way();
     let peer = connection.peer();
     let mut buffer = Vec::new();
-    let mut held = desk.halves.reserve_nothing();
+    let mut half = desk.memory.halves.of(peer.ip());
     let mut half_since: Option<Instant> = None;
     loop {
         let until = half_since.map(|since| since + MESSAGE_TIME);
-        let Heard::Piece(room) = connection.read(&mut buffer, &desk.funnel, until).await else {
+        let room_bytes = (PIECE_BYTES + buffer.len()) * GROWTH;
+        let reading = connection.read(&mut buffer, &desk.funnel, room_bytes, until);
+        let Heard::Piece(room) = reading.await else {
             break;
         };
         decoder.arrived((desk.now)());
@@ -151,12 +149,12 @@ async fn read_stream<D: Decoder>(mut connection: Connection, mut decoder: D, des
             false => half_since,
         };
         pour(&desk, written, room).await;
-        if !hold(&mut held, buffer.len()) {
+        if !half.hold(buffer.len()) {
             tracing::debug!(%peer, "no memory for its half message, closed");
             break;
         }
     }
-    drop(held);
+    drop(half);
     decoder.arrived((desk.now)());
     decoder.stream_end(&buffer);
     let written = decoder.take();
@@ -211,7 +209,8 @@ async fn decode_datagrams<D: Decoder>(datagrams: Datagrams, mut decoder: D, desk
     for mut part in datagrams.parts(PART_BYTES) {
         let mut taken = 0;
         loop {
-            let mut room = desk.funnel.room(part.byte_size() * GROWTH).await;
+            let room_bytes = WRITTEN_BYTES.max(part.byte_size() * GROWTH);
+            let mut room = desk.funnel.room(room_bytes).await;
             decoder.arrived((desk.now)());
             let input_bytes = match decoder.has_pipeline() && !part.is_empty() {
                 true => usize::MAX,
@@ -220,11 +219,11 @@ async fn decode_datagrams<D: Decoder>(datagrams: Datagrams, mut decoder: D, desk
             let job = move || {
                 let mut written = Written::default();
                 let mut written_bytes = 0;
-                while taken < part.len() && written_bytes < WRITTEN_BYTES {
-                    for (datagram, peer) in part.iter().skip(taken).take(DATAGRAMS_AT_ONCE) {
-                        decoder.datagram(peer, datagram);
-                    }
-                    taken += DATAGRAMS_AT_ONCE;
+                while let Some((datagram, peer)) = part.get(taken)
+                    && written_bytes < WRITTEN_BYTES
+                {
+                    decoder.datagram(peer, datagram);
+                    taken += 1;
                     let more = decoder.take();
                     written_bytes += more.byte_size();
                     written.absorb(more);

@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 /// A connection that was heard within this time does not leave for a newcomer.
 const SILENT_MIN: Duration = Duration::from_secs(5);
 
+/// Connections that were asked to leave and are still here: one that waits for the journal leaves only then. More are not asked.
+const LEAVING_MAX: usize = 256;
+
 /// How many connections may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeatLimits {
@@ -47,6 +50,8 @@ struct Taken {
     next_id: u64,
     by_peer: HashMap<IpAddr, HashMap<u64, Sitting>>,
     total: usize,
+    /// Displaced ones that are still here.
+    leaving: usize,
     displaced: u64,
     refused: u64,
 }
@@ -143,6 +148,9 @@ impl Seats {
 impl Taken {
     /// Asks the peer's longest silent connection to leave and takes its seat away at once.
     fn displace_from(&mut self, peer: IpAddr, now_ms: u64) -> bool {
+        if self.leaving >= LEAVING_MAX {
+            return false;
+        }
         let Some(seats) = self.by_peer.get_mut(&peer) else {
             return false;
         };
@@ -158,6 +166,7 @@ impl Taken {
         let id = *id;
         seats.remove(&id);
         self.total -= 1;
+        self.leaving += 1;
         self.displaced += 1;
         true
     }
@@ -179,15 +188,18 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().expect("no holder of this lock panics");
-        let Some(seats) = taken.by_peer.get_mut(&self.peer) else {
-            return;
-        };
-        // Not so when it was displaced: then its seat is another's already.
-        let was_seated = seats.remove(&self.id).is_some();
-        if seats.is_empty() {
+        let seats = taken.by_peer.get_mut(&self.peer);
+        let (was_seated, is_last) = seats.map_or((false, false), |seats| {
+            (seats.remove(&self.id).is_some(), seats.is_empty())
+        });
+        if is_last {
             taken.by_peer.remove(&self.peer);
         }
-        taken.total -= usize::from(was_seated);
+        match was_seated {
+            true => taken.total -= 1,
+            // It was displaced: its seat is another's already.
+            false => taken.leaving -= 1,
+        }
     }
 }
 
@@ -195,8 +207,8 @@ fn millis_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Whom an address is counted for.
-fn household(peer: IpAddr) -> IpAddr {
+/// Whom an address is counted for: itself, of IPv6 its /64.
+pub fn household(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -273,6 +285,20 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn those_who_are_asked_to_leave_and_stay_are_not_joined_by_ever_more() {
+        let seats = seats(2, 2);
+        let stay: Vec<Seat> = std::iter::from_fn(|| seats.take(address("10.0.0.1")))
+            .inspect(silence)
+            .take(10_000)
+            .collect();
+        assert_eq!(stay.len(), 2 + LEAVING_MAX);
+        assert_eq!(seats.counts().refused, 1);
+        drop(stay);
+        assert!(seats.take(address("10.0.0.1")).is_some());
+        assert_eq!(seats.counts().open, 0);
     }
 
     #[test]

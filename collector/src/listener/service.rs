@@ -1,5 +1,5 @@
 //! A source that listens, from its addresses to the journal: connections and datagrams of all its senders share one
-//! funnel, one bound on half messages and one page of the books.
+//! funnel and one page of the books.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,13 +13,9 @@ use super::funnel::{Funnel, FunnelEnd};
 use super::reception::Written;
 use super::seats::{SeatLimits, Seats};
 use super::udp::UdpSockets;
-use super::{Listening, Sockets, tcp};
-use crate::body::{InFlight, Reservation};
+use super::{Listening, SharedMemory, Sockets, tcp};
 use crate::cpu::CpuPermits;
 use crate::source::SourceParts;
-
-/// A half message up to this size is part of what a connection costs.
-const HALF_BYTES_FREE: usize = 4096;
 
 /// Addresses that are open, and the source they are for.
 pub struct Service {
@@ -27,6 +23,7 @@ pub struct Service {
     sockets: Sockets,
     seats: Seats,
     cpu: CpuPermits,
+    memory: SharedMemory,
 }
 
 /// A service at work.
@@ -47,8 +44,8 @@ pub struct Desk {
     pub ledger: Arc<SourceLedger>,
     /// The way to the journal, which ends with the last of these.
     pub funnel: Funnel,
-    /// Halves of messages that wait for the rest, over all connections.
-    pub halves: InFlight,
+    /// What it shares with other sources.
+    pub memory: SharedMemory,
     /// For work on many messages at once.
     pub cpu: CpuPermits,
     /// The clock, UTC.
@@ -63,6 +60,7 @@ impl Service {
             sockets: listening.sockets,
             seats: Seats::new(limits),
             cpu: listening.cpu,
+            memory: listening.memory,
         }
     }
 
@@ -71,13 +69,8 @@ impl Service {
         self.seats.clone()
     }
 
-    /// Gets to work until `shutdown`, with bounds on the events between sockets and journal, and on halves of messages.
-    pub fn begin(
-        self,
-        funnel_bytes: usize,
-        halves_bytes: u64,
-        shutdown: CancellationToken,
-    ) -> Serving {
+    /// Gets to work until `shutdown`, with so many bytes for events between sockets and journal.
+    pub fn begin(self, funnel_bytes: usize, shutdown: CancellationToken) -> Serving {
         let parts = self.parts;
         let (funnel, end) = Funnel::new(
             Arc::clone(&parts.name),
@@ -89,7 +82,7 @@ impl Service {
         let desk = Desk {
             ledger: parts.ledger,
             funnel,
-            halves: InFlight::new(halves_bytes),
+            memory: self.memory,
             cpu: self.cpu,
             now: parts.now,
         };
@@ -162,15 +155,4 @@ impl Desk {
             self.ledger.rejected(reason, 1);
         }
     }
-}
-
-/// Makes `held` as large as the half message of a connection; `false` when there is no memory for it.
-pub fn hold(held: &mut Reservation, half_bytes: usize) -> bool {
-    let wanted = half_bytes.saturating_sub(HALF_BYTES_FREE);
-    let has = usize::try_from(held.bytes()).unwrap_or(usize::MAX);
-    if wanted <= has {
-        held.shrink(has - wanted);
-        return true;
-    }
-    held.grow(wanted - has)
 }

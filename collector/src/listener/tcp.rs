@@ -76,6 +76,7 @@ impl Listener {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut connections = JoinSet::new();
+        let mut is_failing = false;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -85,6 +86,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    is_failing = false;
                     // A refused connection is closed by being dropped.
                     if let Some(seat) = terms.seats.take(peer.ip()) {
                         keep_alive(&stream);
@@ -98,7 +100,9 @@ impl Listener {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "cannot accept a connection");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(address = %self.address, %error, "cannot accept connections");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -126,9 +126,13 @@ impl UdpSockets {
         let shelf = Arc::new(Shelf::default());
         let mut threads = Vec::new();
         for socket in sockets {
-            let shelf = Arc::clone(&shelf);
-            let thread = std::thread::Builder::new().name("udp".to_owned());
-            threads.push(thread.spawn(move || empty(&socket, &shelf))?);
+            let (filled, thread) = (Arc::clone(&shelf), std::thread::Builder::new());
+            let started = thread
+                .name("udp".to_owned())
+                .spawn(move || empty(&socket, &filled));
+            // Those that have started must not read what nobody takes.
+            let started = started.inspect_err(|_| shelf.is_stopping.store(true, Ordering::Relaxed));
+            threads.push(started?);
         }
         Ok(UdpReader {
             shelf,
@@ -195,12 +199,16 @@ impl Datagrams {
         self.ends.len()
     }
 
+    /// One of them with its sender.
+    pub fn get(&self, at: usize) -> Option<(&[u8], SocketAddr)> {
+        let (end, peer) = *self.ends.get(at)?;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        Some((&self.bytes[start..end], peer))
+    }
+
     /// Each with its sender.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
-        starts
-            .zip(&self.ends)
-            .map(|(start, (end, peer))| (&self.bytes[start..*end], *peer))
+        (0..self.len()).filter_map(|at| self.get(at))
     }
 
     /// Cuts them into parts of about `bytes`, at least one datagram each.

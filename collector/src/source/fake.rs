@@ -10,7 +10,7 @@ use event::{Ack, Append, AppendError, Batch, Ledger, Operation, Outcome, Positio
 use super::{PushContext, SourceParts};
 use crate::body::{BodyReader, Settings};
 use crate::cpu::CpuPermits;
-use crate::listener::{Listening, Sockets};
+use crate::listener::{Listening, SharedMemory, Sockets};
 
 #[derive(Default)]
 pub struct FakeJournal {
@@ -111,6 +111,7 @@ pub fn listening(sockets: Sockets) -> Listening {
     Listening {
         sockets,
         cpu: CpuPermits::new(2),
+        memory: SharedMemory::new(64 << 20),
         message_bytes_max: 10_000,
     }
 }

@@ -17,6 +17,7 @@ use crate::source::{SourceParts, index_name};
 use crate::transform::multiline::{self, Multiline};
 
 pub mod batch;
+mod carrier;
 mod content;
 pub mod encoding;
 mod entries;
@@ -26,6 +27,8 @@ mod life;
 #[cfg(test)]
 mod model_tests;
 mod newcomer;
+mod scan;
+mod tailed_file;
 pub mod tailer;
 
 use batch::{BatchBuilder, Stamp};

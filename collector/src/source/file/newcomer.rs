@@ -15,7 +15,8 @@ use event::Timestamp;
 use super::content::{End, FileKey, Fingerprint, Stat};
 use super::encoding::Encoding;
 use super::life::{HEAD_BYTES, Life, Start};
-use super::tailer::{After, POLL_EVERY, Role, SCAN_EVERY, TailedFile, Tailer, is_over};
+use super::tailed_file::{After, Role, TailedFile, is_over};
+use super::tailer::{POLL_EVERY, SCAN_EVERY, Tailer};
 
 /// Between copying and truncating a short file there is at most this long; a logrotate run does both at once.
 const COPY_GRACE: Duration = Duration::from_secs(5);

@@ -4,12 +4,11 @@
 //! here sleeps, and polling is the only truth. What was read is told by [`Tailer::take_checkpoint`]; a tailer made
 //! from the checkpoints of durable batches goes on exactly behind their last line.
 //!
-//! A file plays one role at a time: a newcomer nobody knows yet (see [`super::newcomer`]), the carrier of a life it
-//! is read for, a copy that stands by in case the carrier goes, or one whose bytes were all read elsewhere.
+//! Here is whose turn it is and what is held open; [`super::scan`] finds the files, [`super::newcomer`] tells who they
+//! are, [`super::carrier`] reads them.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
-use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,39 +17,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use event::Timestamp;
 
-use super::content::{Content, End, FileKey, Fingerprint, Stat};
-use super::framing::{Flush, Frame, Framer};
+use super::content::{Content, FileKey, Stat};
+use super::framing::Framer;
 use super::glob::Glob;
-use super::life::{HEAD_BYTES, Life, Start};
+use super::life::Life;
 use super::newcomer::Newcomer;
+use super::tailed_file::{After, Role, TailedFile, is_over};
 use crate::source::checkpoint::{self, Entries};
 
 /// The patterns are looked through this often, and files that are quiet are looked at.
 pub const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// Files that grew lately are looked at this often.
 pub const POLL_EVERY: Duration = Duration::from_millis(100);
-/// A file is quiet when it did not grow for this long. Until then it is also watched for a replacement that left
-/// size and time of change alone.
-const QUIET_AFTER: Duration = Duration::from_secs(10);
-/// The half last line of a file that is still written to is taken as it stands after this long.
-const LIVE_HALF_LINE_WAITS: Duration = Duration::from_secs(60);
-/// The half last line of a rotated or deleted file is taken as it stands after this long.
-const ROTATED_HALF_LINE_WAITS: Duration = Duration::from_secs(5);
-/// A deleted file is let go when it did not grow for this long: its writer may not have noticed yet.
-const DELETED_IS_KEPT: Duration = Duration::from_secs(5);
-/// A file that was renamed out of the patterns is let go when it did not grow for this long.
-const RENAMED_IS_KEPT: Duration = Duration::from_secs(60);
+/// Followed files per source; more are a mistake in the patterns and would make every scan slow.
+pub const FILES_MAX: usize = 20_000;
 /// A file that cannot be opened is tried again after this long.
 const UNREADABLE_WAITS: Duration = Duration::from_secs(10);
 /// A clock that was set back must not stop the reading: longer waits than any of ours are over.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Followed files per source; more are a mistake in the patterns and would make every scan slow.
-const FILES_MAX: usize = 20_000;
-/// Contents no file holds any more are remembered up to this many, to know them again when they come back
-/// compressed; a day of rotations every five minutes is 288.
-const LOST_LIVES_MAX: usize = 4096;
-/// Compressed in ways we do not read; their bytes are no lines.
-const UNREADABLE_ENDINGS: [&str; 6] = ["bz2", "xz", "zst", "zip", "lz4", "7z"];
 
 /// What is followed and how.
 #[derive(Debug, Clone)]
@@ -114,58 +98,19 @@ pub struct Tailer {
     pub(super) lives: BTreeMap<u64, Life>,
     pub(super) files: HashMap<FileKey, TailedFile>,
     /// Whose turn it is; holds every key of `files` once, and some that are gone.
-    ring: VecDeque<FileKey>,
+    pub(super) ring: VecDeque<FileKey>,
     /// Files that were there at the start and their sizes then, oldest first: the first one is read that far before the
     /// next one begins.
-    backlog: VecDeque<(FileKey, u64)>,
+    pub(super) backlog: VecDeque<(FileKey, u64)>,
     pub(super) next_life: u64,
-    last_scan: Option<Timestamp>,
+    pub(super) last_scan: Option<Timestamp>,
     /// Lives dropped since the last checkpoint.
-    forgotten: Vec<u64>,
+    pub(super) forgotten: Vec<u64>,
     pub(super) buffer: Vec<u8>,
-    unreadable: HashSet<PathBuf>,
+    pub(super) unreadable: HashSet<PathBuf>,
     /// Whether files are left out, which is said once.
-    is_overfull: bool,
+    pub(super) is_overfull: bool,
     pub(super) counts: Arc<FileCounts>,
-}
-
-/// One file we know by its inode.
-pub(super) struct TailedFile {
-    pub(super) key: FileKey,
-    pub(super) path: PathBuf,
-    pub(super) content: Option<Content>,
-    pub(super) role: Role,
-    /// Whether the last scan found a path to it.
-    pub(super) is_listed: bool,
-    /// When it was first found under a name outside of the patterns, while it was not open.
-    renamed_at: Option<Timestamp>,
-    pub(super) seen: Option<Stat>,
-    pub(super) changed_at: Timestamp,
-    pub(super) next_check: Timestamp,
-    /// Whether everything complete was read when it was last looked at.
-    pub(super) is_drained: bool,
-    /// Whether half a line waits behind what was read.
-    has_half_line: bool,
-    /// Whether it waits for older files of the backlog.
-    is_in_backlog: bool,
-    /// Whether the open content is known to begin as its life does; for compressed ones, which are not checked at
-    /// every turn. While a file is closed, another one may take its inode.
-    pub(super) is_head_checked: bool,
-}
-
-pub(super) enum Role {
-    Newcomer(Newcomer),
-    Follows(u64),
-    CopyOf(u64),
-    Unneeded,
-}
-
-/// What a turn did.
-pub(super) enum After {
-    /// Bytes looked at; 0 lets the caller rest.
-    Keep(u64),
-    /// The file is not to be followed any more.
-    Lose,
 }
 
 impl Tailer {
@@ -340,166 +285,6 @@ impl Tailer {
         file.next_check = now.plus(POLL_EVERY);
     }
 
-    fn scan(&mut self, now: Timestamp) {
-        let is_first = self.last_scan.is_none();
-        let listed = self.listed_files();
-        for file in self.files.values_mut() {
-            file.is_listed = false;
-        }
-        let mut unknown: Vec<(i128, PathBuf, Stat)> = Vec::new();
-        for (path, stat) in listed {
-            match self.files.get_mut(&stat.key) {
-                // The first path of several to one file.
-                Some(file) if file.is_listed => {}
-                Some(file) => {
-                    file.path = path;
-                    file.is_listed = true;
-                    file.renamed_at = None;
-                }
-                None => unknown.push((stat.modified_nanos, path, stat)),
-            }
-        }
-        // Oldest first, so that the events of rotated files come in their order.
-        unknown.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
-        for (_, path, stat) in unknown {
-            if !self.files.contains_key(&stat.key) {
-                self.add(path, &stat, is_first, now);
-            }
-        }
-        let renamed = self.find_renamed(now);
-        let gone: Vec<FileKey> = self
-            .files
-            .values()
-            .filter(|file| !file.is_listed && file.content.is_none())
-            .filter(|file| !renamed.contains(&file.key))
-            .map(|file| file.key)
-            .collect();
-        for key in gone {
-            if let Some(file) = self.files.remove(&key) {
-                self.lose(file, now);
-            }
-        }
-        self.ring.retain(|key| self.files.contains_key(key));
-        if is_first {
-            self.mark_unfollowed_lives_lost(now);
-        }
-        self.forget_oldest_lives();
-        self.counts
-            .files
-            .store(self.files.len() as u64, Ordering::Relaxed);
-    }
-
-    /// Finds closed files that were renamed out of the patterns, in the folder where they were: a line may have been
-    /// written since our last look, and a writer that was not told yet goes on writing. They are looked at by their new
-    /// name for a while. One that was moved to another folder is not found.
-    fn find_renamed(&mut self, now: Timestamp) -> HashSet<FileKey> {
-        let mut of_folder: HashMap<PathBuf, HashMap<u64, FileKey>> = HashMap::new();
-        for file in self.files.values() {
-            let is_missed = !file.is_listed && file.content.is_none();
-            let is_over = file
-                .renamed_at
-                .is_some_and(|at| is_over(now, at, RENAMED_IS_KEPT));
-            if let (true, false, Some(_), Some(folder)) =
-                (is_missed, is_over, file.followed(), file.path.parent())
-            {
-                let keys = of_folder.entry(folder.to_owned()).or_default();
-                keys.insert(file.key.inode, file.key);
-            }
-        }
-        let mut found = HashSet::new();
-        for (folder, keys) in of_folder {
-            let Ok(entries) = std::fs::read_dir(&folder) else {
-                continue;
-            };
-            for entry in entries.flatten() {
-                let Some(key) = keys.get(&entry.ino()) else {
-                    continue;
-                };
-                let path = entry.path();
-                let is_same = Stat::of_path(&path).is_ok_and(|stat| stat.key == *key);
-                if is_same && let Some(file) = self.files.get_mut(key) {
-                    file.path = path;
-                    file.renamed_at.get_or_insert(now);
-                    file.next_check = now;
-                    found.insert(*key);
-                }
-            }
-        }
-        found
-    }
-
-    fn listed_files(&mut self) -> Vec<(PathBuf, Stat)> {
-        let mut paths = Vec::new();
-        for glob in &self.rules.include {
-            glob.collect_into(&mut paths);
-        }
-        paths.sort_unstable();
-        paths.dedup();
-        let is_readable = |path: &PathBuf| {
-            let ending = path.extension().and_then(|ending| ending.to_str());
-            !ending.is_some_and(|ending| UNREADABLE_ENDINGS.contains(&ending))
-        };
-        paths
-            .into_iter()
-            .filter(is_readable)
-            .filter(|path| !self.rules.exclude.iter().any(|glob| glob.matches(path)))
-            .filter_map(|path| {
-                let stat = Stat::of_path(&path).ok()?;
-                stat.is_regular.then_some((path, stat))
-            })
-            .collect()
-    }
-
-    fn add(&mut self, path: PathBuf, stat: &Stat, is_first_scan: bool, now: Timestamp) {
-        let key = stat.key;
-        if self.files.len() >= FILES_MAX {
-            if !std::mem::replace(&mut self.is_overfull, true) {
-                tracing::warn!(path = %path.display(), files_max = FILES_MAX, "too many log files; this one and others are not followed: narrow the include patterns");
-            }
-            return;
-        }
-        let own = self.lives.iter().filter(|(_, life)| life.key == key);
-        let own: Vec<(u64, bool)> = own.map(|(id, life)| (*id, life.is_truncated)).collect();
-        // Those that were truncated are not in it any more, and of the others there is one.
-        let current = own.iter().rfind(|(_, is_truncated)| !is_truncated);
-        let current = current.map(|(id, _)| *id);
-        let role = match current {
-            Some(id) => {
-                if let Some(life) = self.lives.get_mut(&id) {
-                    life.lost_at = None;
-                }
-                Role::Follows(id)
-            }
-            None => Role::Newcomer(Newcomer {
-                rejected: own.iter().map(|(id, _)| *id).collect(),
-                starts_at_end: is_first_scan && self.rules.starts_at_end,
-                ..Newcomer::new(now)
-            }),
-        };
-        self.ring.push_back(key);
-        if is_first_scan {
-            self.backlog.push_back((key, stat.size));
-        }
-        self.files.insert(
-            key,
-            TailedFile {
-                key,
-                path,
-                content: None,
-                role,
-                is_listed: true,
-                renamed_at: None,
-                seen: None,
-                changed_at: now,
-                next_check: now,
-                is_drained: false,
-                has_half_line: false,
-                is_in_backlog: is_first_scan,
-                is_head_checked: false,
-            },
-        );
-    }
-
     /// Says that this life is in this file, and no other that was before.
     pub(super) fn claim(&mut self, key: FileKey, life_id: u64) {
         for (id, life) in &mut self.lives {
@@ -513,30 +298,7 @@ impl Tailer {
         }
     }
 
-    fn mark_unfollowed_lives_lost(&mut self, now: Timestamp) {
-        let followed: HashSet<u64> = self
-            .files
-            .values()
-            .filter_map(TailedFile::followed)
-            .collect();
-        for (id, life) in &mut self.lives {
-            if !followed.contains(id) {
-                life.lost_at = Some(now);
-            }
-        }
-    }
-
-    fn forget_oldest_lives(&mut self) {
-        let lost = self.lives.iter().filter(|(_, life)| life.lost_at.is_some());
-        let lost: Vec<u64> = lost.map(|(id, _)| *id).collect();
-        let surplus = lost.len().saturating_sub(LOST_LIVES_MAX);
-        for id in &lost[..surplus] {
-            self.lives.remove(id);
-            self.forgotten.push(*id);
-        }
-    }
-
-    fn lose(&mut self, mut file: TailedFile, now: Timestamp) {
+    pub(super) fn lose(&mut self, mut file: TailedFile, now: Timestamp) {
         let stat = file.content.as_ref().map(Content::stat);
         let is_deleted = stat.is_some_and(|stat| stat.is_ok_and(|stat| stat.is_unlinked));
         self.close(&mut file);
@@ -626,250 +388,6 @@ impl Tailer {
         }
     }
 
-    fn follow(
-        &mut self,
-        file: &mut TailedFile,
-        life_id: u64,
-        now: Timestamp,
-        emit: &mut dyn FnMut(Line<'_>),
-    ) -> After {
-        let Some(mut life) = self.lives.remove(&life_id) else {
-            file.role = Role::Newcomer(Newcomer::new(now));
-            return After::Keep(0);
-        };
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let after = self.follow_life(file, &mut life, now, &mut buffer, emit);
-        self.buffer = buffer;
-        let after = match after {
-            Ok(after) | Err(Odd::Later(after)) => after,
-            Err(Odd::Replaced) if file.renamed_at.is_some() => {
-                // Its inode was given to another file, which nobody asked us to read.
-                life.lost_at = Some(now);
-                life.key = FileKey::NONE;
-                life.is_changed = true;
-                self.close(file);
-                file.role = Role::Unneeded;
-                After::Lose
-            }
-            Err(Odd::Replaced) => {
-                tracing::info!(path = %file.path.display(), "a log file was truncated or replaced; reading it from its beginning");
-                self.counts.truncations.fetch_add(1, Ordering::Relaxed);
-                self.close(file);
-                life.is_truncated = true;
-                life.is_changed = true;
-                life.lost_at = Some(now);
-                let rejected = vec![life_id];
-                file.role = Role::Newcomer(Newcomer {
-                    rejected,
-                    ..Newcomer::new(now)
-                });
-                file.seen = None;
-                file.is_drained = false;
-                After::Keep(1)
-            }
-        };
-        self.lives.insert(life_id, life);
-        after
-    }
-
-    fn follow_life(
-        &mut self,
-        file: &mut TailedFile,
-        life: &mut Life,
-        now: Timestamp,
-        buffer: &mut Vec<u8>,
-        emit: &mut dyn FnMut(Line<'_>),
-    ) -> Result<After, Odd> {
-        if file.content.is_none() && file.may_stay_closed(now) {
-            let is_quiet = is_over(now, file.changed_at, QUIET_AFTER);
-            file.next_check = now.plus(if is_quiet { SCAN_EVERY } else { POLL_EVERY });
-            return Ok(After::Keep(0));
-        }
-        let stat = self.look(file, now).map_err(Odd::Later)?;
-        let is_first_look = file.seen.is_none();
-        let is_changed = file.seen.is_none_or(|seen| !stat.is_unchanged_since(&seen));
-        if is_changed {
-            file.seen = Some(stat);
-            file.changed_at = now;
-            file.is_drained = false;
-        }
-        let Some(content) = &mut file.content else {
-            return Ok(After::Keep(0));
-        };
-        let is_gzip = content.is_gzip();
-        if is_gzip && is_changed && !is_first_look {
-            // Its decoder has seen the old end.
-            self.close(file);
-            life.is_finished = false;
-            return Ok(After::Keep(1));
-        }
-        if !is_gzip && stat.size < life.offset {
-            return Err(Odd::Replaced);
-        }
-        if is_gzip
-            && !std::mem::replace(&mut file.is_head_checked, true)
-            && !is_head_of(life, content, buffer)
-        {
-            return Err(Odd::Replaced);
-        }
-        if is_gzip && life.is_finished {
-            file.is_drained = true;
-            self.close(file);
-            return Ok(file.settle(&stat, true, now));
-        }
-        let flush = self.flush_of(file, life, &stat, now);
-        let is_all_read = !is_gzip && stat.size == life.offset;
-        if file.is_quiet(now) && (is_all_read || flush == Flush::Nothing) {
-            file.has_half_line = !is_gzip && !is_all_read;
-            let is_idle = is_over(now, file.changed_at, self.rules.close_idle_after);
-            // By its name it can be opened again. Without one the descriptor is all there is.
-            if is_idle && is_all_read && file.is_listed && !stat.is_unlinked {
-                self.close(file);
-            }
-            return Ok(file.settle(&stat, is_all_read, now));
-        }
-        let (consumed, end, is_all_read) = self.take_turn(file, life, flush, buffer, emit)?;
-        file.is_drained = end == End::OfFile;
-        file.has_half_line = !is_gzip && !is_all_read;
-        if is_gzip && end == End::OfFile && is_all_read && !life.is_finished {
-            life.is_finished = true;
-            life.is_changed = true;
-        }
-        if consumed > 0 {
-            file.next_check = now;
-            return Ok(After::Keep(consumed));
-        }
-        Ok(file.settle(&stat, is_all_read && end == End::OfFile, now))
-    }
-
-    /// Reads and hands out what one turn allows: bytes taken, why it ended, whether nothing waits for its rest.
-    fn take_turn(
-        &mut self,
-        file: &mut TailedFile,
-        life: &mut Life,
-        flush: Flush,
-        buffer: &mut Vec<u8>,
-        emit: &mut dyn FnMut(Line<'_>),
-    ) -> Result<(u64, End, bool), Odd> {
-        let Some(content) = &mut file.content else {
-            return Ok((0, End::More, false));
-        };
-        let is_gzip = content.is_gzip();
-        let anchor = match is_gzip {
-            true => 0,
-            false => usize::from(life.anchor.length),
-        };
-        let mut wanted = self.rules.turn_bytes;
-        loop {
-            let from = life.offset - anchor as u64;
-            let end = match content.read_at(from, anchor + wanted, buffer) {
-                Ok(end) => end,
-                Err(error) => {
-                    tracing::debug!(path = %file.path.display(), %error, "reading a log file failed");
-                    self.counts.read_errors.fetch_add(1, Ordering::Relaxed);
-                    return Ok((0, End::BrokenOff, false));
-                }
-            };
-            if !is_gzip && !life.anchor.is_start_of(buffer) {
-                return Err(Odd::Replaced);
-            }
-            if !is_gzip {
-                check_head(life, from, buffer, content)?;
-            }
-            let flush = match end {
-                End::OfFile if is_gzip => Flush::Everything,
-                End::OfFile | End::BrokenOff => flush,
-                End::More => Flush::Nothing,
-            };
-            let consumed = self.hand_out(life, &buffer[anchor.min(buffer.len())..], flush, emit);
-            let window = self.rules.framer.window_bytes();
-            if consumed == 0 && end == End::More && wanted < window {
-                wanted = window;
-                continue;
-            }
-            let is_all_read = anchor + consumed >= buffer.len();
-            if consumed > 0 {
-                life.advance(&buffer[..anchor + consumed], consumed);
-            }
-            return Ok((consumed as u64, end, is_all_read));
-        }
-    }
-
-    /// Hands out the events of the bytes at the life's offset; answers how many bytes they take.
-    fn hand_out(
-        &self,
-        life: &mut Life,
-        bytes: &[u8],
-        flush: Flush,
-        emit: &mut dyn FnMut(Line<'_>),
-    ) -> usize {
-        let mut at = 0;
-        while at < bytes.len() {
-            let framer = &self.rules.framer;
-            let encoding = life.mark.unwrap_or(framer.encoding);
-            let offset = life.offset + at as u64;
-            if life.is_skipping {
-                let (skipped, is_over) = framer.rest(&bytes[at..], encoding, offset, flush);
-                self.counts
-                    .skipped_bytes
-                    .fetch_add(skipped as u64, Ordering::Relaxed);
-                at += skipped;
-                life.is_skipping = !is_over;
-                if skipped == 0 {
-                    break;
-                }
-                continue;
-            }
-            match framer.next(&bytes[at..], encoding, offset, flush) {
-                Frame::Incomplete => break,
-                Frame::Skipped(count) => at += count,
-                Frame::Mark { encoding, consumed } => {
-                    life.mark = Some(encoding);
-                    at += consumed;
-                }
-                Frame::Event {
-                    text,
-                    consumed,
-                    is_cut,
-                } => {
-                    let (text, has_errors) = encoding.decode(&bytes[at..][text]);
-                    self.counts
-                        .invalid_utf8_lines
-                        .fetch_add(u64::from(has_errors), Ordering::Relaxed);
-                    emit(Line {
-                        text: &text,
-                        path: &life.path,
-                        offset,
-                        raw_bytes: consumed,
-                        is_cut,
-                    });
-                    at += consumed;
-                    life.is_skipping = is_cut;
-                    self.counts
-                        .cut_lines
-                        .fetch_add(u64::from(is_cut), Ordering::Relaxed);
-                }
-            }
-        }
-        at
-    }
-
-    fn flush_of(&self, file: &TailedFile, life: &Life, stat: &Stat, now: Timestamp) -> Flush {
-        let is_live = file.is_listed && !stat.is_unlinked && file.path == life.path;
-        let patience = match is_live {
-            true => LIVE_HALF_LINE_WAITS,
-            false => ROTATED_HALF_LINE_WAITS,
-        };
-        let joined = self.rules.framer.multiline.as_ref();
-        if is_over(now, file.changed_at, patience) {
-            Flush::Everything
-        } else if joined.is_some_and(|rule| is_over(now, file.changed_at, rule.flush_after)) {
-            Flush::CompleteLines
-        } else {
-            Flush::Nothing
-        }
-    }
-
     /// A file all of whose bytes were read elsewhere; when it is written to again it is another file to us.
     fn ignore(&mut self, file: &mut TailedFile, now: Timestamp) -> After {
         file.next_check = now.plus(SCAN_EVERY);
@@ -879,100 +397,4 @@ impl Tailer {
         }
         After::Keep(0)
     }
-}
-
-/// Why a file was not read this time.
-enum Odd {
-    /// Not now.
-    Later(After),
-    /// It holds another content than before.
-    Replaced,
-}
-
-impl TailedFile {
-    pub(super) fn followed(&self) -> Option<u64> {
-        match self.role {
-            Role::Follows(life) => Some(life),
-            _ => None,
-        }
-    }
-
-    /// Whether it is open and not compressed.
-    pub(super) fn is_plain(&self) -> bool {
-        self.content
-            .as_ref()
-            .is_some_and(|content| !content.is_gzip())
-    }
-
-    fn is_quiet(&self, now: Timestamp) -> bool {
-        self.is_drained && is_over(now, self.changed_at, QUIET_AFTER)
-    }
-
-    /// Whether a file that is not open has nothing to read.
-    fn may_stay_closed(&self, now: Timestamp) -> bool {
-        // File systems count time in steps of some milliseconds: what is written a second later shows.
-        let is_settled = self.is_drained && is_over(now, self.changed_at, SCAN_EVERY);
-        let is_to_flush = self.has_half_line && is_over(now, self.changed_at, LIVE_HALF_LINE_WAITS);
-        is_settled && !is_to_flush && self.is_path_unchanged()
-    }
-
-    fn is_path_unchanged(&self) -> bool {
-        let (Some(seen), Ok(stat)) = (&self.seen, Stat::of_path(&self.path)) else {
-            return false;
-        };
-        stat.key == self.key && stat.is_unchanged_since(seen)
-    }
-
-    /// There is nothing to read now: when to look again, or whether to let it go.
-    fn settle(&mut self, stat: &Stat, is_all_read: bool, now: Timestamp) -> After {
-        let patience = match stat.is_unlinked {
-            true => DELETED_IS_KEPT,
-            false => RENAMED_IS_KEPT,
-        };
-        let is_gone = stat.is_unlinked || !self.is_listed;
-        if is_gone && is_all_read && is_over(now, self.changed_at, patience) {
-            return After::Lose;
-        }
-        let wait = match is_over(now, self.changed_at, QUIET_AFTER) {
-            true => SCAN_EVERY,
-            false => POLL_EVERY,
-        };
-        self.next_check = now.plus(wait);
-        After::Keep(0)
-    }
-}
-
-/// Whether `wait` has passed between the two.
-pub(super) fn is_over(now: Timestamp, since: Timestamp, wait: Duration) -> bool {
-    now >= since.plus(wait)
-}
-
-fn is_head_of(life: &Life, content: &mut Content, buffer: &mut Vec<u8>) -> bool {
-    let length = usize::from(life.head.length);
-    // What cannot be read now is found out by the read that follows.
-    content.read_at(0, length, buffer).is_err() || life.head.is_start_of(buffer)
-}
-
-/// Compares the first bytes with those known, and takes those of a young file into its fingerprint as they come.
-///
-/// Done at every turn: lines often end alike, so that the anchor may fit by accident in a file that was truncated
-/// and has grown past its old length, but they hardly begin alike.
-fn check_head(life: &mut Life, from: u64, buffer: &[u8], content: &mut Content) -> Result<(), Odd> {
-    let mut start = Vec::new();
-    let start = match from {
-        0 if buffer.len() >= HEAD_BYTES => &buffer[..HEAD_BYTES],
-        _ if content.read_at(0, HEAD_BYTES, &mut start).is_ok() => &start[..],
-        // The next turn finds out.
-        _ => return Ok(()),
-    };
-    if !life.head.is_start_of(start) {
-        return Err(Odd::Replaced);
-    }
-    if start.len() > usize::from(life.head.length) {
-        life.head = Fingerprint::of(start);
-    }
-    if life.start.is_short_of(start) {
-        life.start = Start::of(start);
-    }
-    Ok(())
 }

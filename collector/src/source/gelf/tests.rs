@@ -146,6 +146,40 @@ async fn both_transports_bring_messages() {
     assert_eq!((books.received, books.rejected.len()), (4, 0));
 }
 
+#[tokio::test]
+async fn compressed_datagrams_are_taken_apart_one_by_one() {
+    const EVENT_BYTES: usize = 1 << 20;
+    let mut sockets = Sockets::default();
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let udp = sockets.open(GELF_UDP, Transport::Udp, loopback).unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let text = "x".repeat(EVENT_BYTES - 1000);
+    let message = zlib(format!("{{\"short_message\":\"{text}\"}}").as_bytes(), 9);
+    // Before anybody reads, so that many are there at once.
+    for _ in 0..16 {
+        sender.send_to(&message, udp).unwrap();
+    }
+    let journal = Arc::new(FakeJournal::default());
+    let settings: Settings = serde_json::from_str(r#"{"listen":["gelf_udp"]}"#).unwrap();
+    let listening = Listening {
+        message_bytes_max: EVENT_BYTES,
+        ..listening(sockets)
+    };
+    let parts = journal.parts("gelf", &Ledger::new());
+    let source = GelfSource::new(&settings, parts, listening).unwrap();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(source.run(shutdown.clone()));
+    while journal.events().len() < 16 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    shutdown.cancel();
+    running.await.unwrap();
+    let batches = journal.batches.lock().unwrap();
+    let largest = batches.iter().map(|batch| batch.events.len()).max();
+    // Two of them are more than a load may have; a batch that has one may get another load.
+    assert!(largest <= Some(3), "{largest:?} events of 1 MiB at once");
+}
+
 proptest! {
     /// The same messages, however the stream is cut into pieces.
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Written by the thread that reads and by the task that delivers; short locks, never across a wait of the task.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -50,14 +51,27 @@ pub struct Board {
 struct State {
     /// What is handed over, also by earlier lives of the source. Never shrinks: an entry is a partition once read.
     reached: Places,
-    /// What is the source's to read now, with the next offset that is not durable; -1 is unknown.
-    owned: Places,
+    /// What is the source's to read now.
+    owned: BTreeMap<Partition, Owned>,
     /// Durable, owned, and not committed yet.
     uncommitted: Places,
     /// Where partitions end, as brokers said last.
     ends: Places,
+    /// How often partitions were given to it.
+    era: u64,
     in_flight: usize,
     is_over: bool,
+}
+
+#[derive(Debug)]
+struct Owned {
+    /// The next offset that is not durable.
+    next: i64,
+    /// Whether anything is durable since the partition was given to the source. Before, `next` may be what somebody reset
+    /// the group to: with our mark on it, it would be taken for the start of a gap that the checkpoint closes.
+    is_read: bool,
+    /// When it was given to the source.
+    era: u64,
 }
 
 impl Board {
@@ -81,16 +95,14 @@ impl Board {
     /// How far each owned partition is behind, where the brokers have said where it ends.
     pub fn lags(&self) -> Vec<Lag> {
         let state = self.state();
-        let known = state.owned.iter().filter(|(_, next)| **next >= 0);
-        known
-            .filter_map(|(partition, next)| {
-                let end = *state.ends.get(partition)?;
-                Some(Lag {
-                    partition: partition.clone(),
-                    messages: u64::try_from(end - next).unwrap_or(0),
-                })
+        let lag = |(partition, owned): (&Partition, &Owned)| {
+            let end = *state.ends.get(partition)?;
+            Some(Lag {
+                partition: partition.clone(),
+                messages: u64::try_from(end - owned.next).unwrap_or(0),
             })
-            .collect()
+        };
+        state.owned.iter().filter_map(lag).collect()
     }
 
     /// The next message of a partition that was never handed over.
@@ -98,14 +110,24 @@ impl Board {
         self.state().reached.get(partition).copied()
     }
 
-    /// Whether nothing was ever handed over.
+    /// Whether nothing was ever handed over, and it was never told what is its to read.
     pub fn is_new(&self) -> bool {
-        self.state().reached.is_empty()
+        let state = self.state();
+        state.reached.is_empty() && state.era == 0
     }
 
     /// These partitions are the source's from now on, each from this offset.
     pub fn own(&self, places: Places) {
         let mut state = self.state();
+        state.era += 1;
+        let era = state.era;
+        let owned = |next| Owned {
+            next,
+            is_read: false,
+            era,
+        };
+        let places = places.into_iter();
+        let places = places.map(|(partition, next)| (partition, owned(next)));
         state.owned.extend(places);
         self.count_partitions(&state);
     }
@@ -121,26 +143,29 @@ impl Board {
         self.count_partitions(&state);
     }
 
-    /// A batch that reaches so far is about to be handed over.
-    pub fn departs(&self, places: &Places) {
+    /// A batch that reaches so far is about to be handed over; answers the era this happens in.
+    pub fn departs(&self, places: &Places) -> u64 {
         let mut state = self.state();
         state.in_flight += 1;
         for (partition, next) in places {
             state.reached.insert(partition.clone(), *next);
         }
+        state.era
     }
 
-    /// A batch came back: it is durable, or the source is over.
-    pub fn landed(&self, places: Places, is_durable: bool) {
+    /// A batch that departed in `era` came back: it is durable, or the source is over.
+    pub fn landed(&self, places: Places, era: u64, is_durable: bool) {
         let mut state = self.state();
         state.in_flight -= 1;
         if !is_durable {
             state.is_over = true;
         } else {
             for (partition, next) in places {
-                // What was taken away meanwhile is not ours to commit.
-                if let Some(place) = state.owned.get_mut(&partition) {
-                    *place = next;
+                // What was taken away meanwhile is not ours to commit, and what was given back may be further by now.
+                if let Some(owned) = state.owned.get_mut(&partition)
+                    && owned.era <= era
+                {
+                    (owned.next, owned.is_read) = (next, true);
                     state.uncommitted.insert(partition, next);
                 }
             }
@@ -156,9 +181,11 @@ impl Board {
     /// A commit failed: what was durable by now is to be committed again.
     pub fn commit_failed(&self) {
         let mut state = self.state();
-        let owned = state.owned.clone();
-        let known = owned.into_iter().filter(|(_, next)| *next >= 0);
-        state.uncommitted.extend(known);
+        let State {
+            owned, uncommitted, ..
+        } = &mut *state;
+        let read = owned.iter().filter(|(_, owned)| owned.is_read);
+        uncommitted.extend(read.map(|(partition, owned)| (partition.clone(), owned.next)));
     }
 
     /// Whether the source is to end.
@@ -189,7 +216,7 @@ impl Board {
     pub fn note_statistics(&self, statistics: &Statistics) {
         let mut state = self.state();
         let State { owned, ends, .. } = &mut *state;
-        for (partition, place) in owned.iter_mut() {
+        for partition in owned.keys() {
             let topic = statistics.topics.get(&*partition.0);
             let Some(found) = topic.and_then(|topic| topic.partitions.get(&partition.1)) else {
                 continue;
@@ -201,9 +228,6 @@ impl Board {
             };
             if end >= 0 {
                 ends.insert(partition.clone(), end);
-            }
-            if *place < 0 {
-                *place = found.committed_offset;
             }
         }
     }
@@ -238,13 +262,13 @@ mod tests {
         let board = Board::new(Places::new());
         board.own(places(&[("a", 0, 5), ("a", 1, 0)]));
         let first = places(&[("a", 0, 7), ("a", 1, 3)]);
-        board.departs(&first);
+        let era = board.departs(&first);
         assert!(board.take_uncommitted().is_empty());
         assert_eq!(board.reached(&("a".into(), 0)), Some(7));
         assert!(!board.wait_for_landing(Duration::ZERO));
 
         board.disown(places(&[("a", 1, 0)]).keys());
-        board.landed(first, true);
+        board.landed(first, era, true);
         assert!(board.wait_for_landing(Duration::ZERO));
         assert_eq!(board.take_uncommitted(), places(&[("a", 0, 7)]));
         assert!(board.take_uncommitted().is_empty());
@@ -254,12 +278,40 @@ mod tests {
     }
 
     #[test]
+    fn what_departed_before_a_partition_went_and_came_back_is_not_committed() {
+        let board = Board::new(Places::new());
+        board.own(places(&[("a", 0, 0), ("a", 1, 0)]));
+        let late = places(&[("a", 0, 7), ("a", 1, 9)]);
+        let era = board.departs(&late);
+        // Another Daybook reads on to 20 before it leaves.
+        board.disown(places(&[("a", 0, 0)]).keys());
+        board.own(places(&[("a", 0, 20)]));
+        board.landed(late, era, true);
+        assert_eq!(board.take_uncommitted(), places(&[("a", 1, 9)]));
+    }
+
+    #[test]
+    fn a_failed_commit_is_repeated_for_what_was_read_only() {
+        let board = Board::new(places(&[("a", 0, 50), ("a", 1, 50)]));
+        // Somebody has reset the group, and that is not over yet.
+        board.own(places(&[("a", 0, 0), ("a", 1, 0)]));
+        board.commit_failed();
+        assert!(board.take_uncommitted().is_empty());
+        let batch = places(&[("a", 1, 3)]);
+        let era = board.departs(&batch);
+        board.landed(batch.clone(), era, true);
+        assert_eq!(board.take_uncommitted(), batch);
+        board.commit_failed();
+        assert_eq!(board.take_uncommitted(), batch);
+    }
+
+    #[test]
     fn what_is_not_durable_ends_the_source() {
         let board = Board::new(Places::new());
         board.own(places(&[("a", 0, 0)]));
         let batch = places(&[("a", 0, 7)]);
-        board.departs(&batch);
-        board.landed(batch, false);
+        let era = board.departs(&batch);
+        board.landed(batch, era, false);
         assert!(board.is_over());
         assert!(board.take_uncommitted().is_empty());
     }
@@ -267,7 +319,7 @@ mod tests {
     #[test]
     fn the_lag_is_what_is_not_durable_yet() {
         let board = Board::new(Places::new());
-        board.own(places(&[("a", 0, 5), ("a", 1, -1)]));
+        board.own(places(&[("a", 0, 5), ("a", 1, 2)]));
         let statistics: Statistics = Statistics {
             topics: serde_json::from_value(serde_json::json!({ "a": {
                 "topic": "a", "metadata_age": 0,
@@ -291,7 +343,6 @@ mod tests {
             partition,
             hi_offset,
             ls_offset,
-            committed_offset: 2,
             ..rdkafka::statistics::Partition::default()
         };
         serde_json::to_value(partition).unwrap()

@@ -96,35 +96,18 @@ impl Follower {
     }
 
     fn is_over(&self) -> bool {
-        self.shutdown.is_cancelled() || self.board.is_over()
+        // Nobody takes batches any more when the source's task has ended.
+        self.shutdown.is_cancelled() || self.board.is_over() || self.flights.is_closed()
     }
 
     /// The life of one consumer; an error begins the next one.
     fn consume(self: &Arc<Follower>) -> Result<(), String> {
-        let context = Context {
-            follower: Arc::clone(self),
-            gathered: Mutex::new(Gathered::default()),
-            is_paused: AtomicBool::new(false),
-            must_restart: AtomicBool::new(false),
-            is_stopping: AtomicBool::new(false),
-            told: Mutex::default(),
-        };
-        let config = self.settings.client_config();
-        let consumer: BaseConsumer<Context> = config
-            .create_with_context(context)
-            .map_err(|error| error.to_string())?;
+        let consumer = self.consumer().map_err(|error| error.to_string())?;
         let topics: Vec<&str> = self.settings.topics.iter().map(String::as_str).collect();
         consumer
             .subscribe(&topics)
             .map_err(|error| error.to_string())?;
-        let outcome = Reading {
-            follower: self,
-            consumer: &consumer,
-            context: consumer.context(),
-            full_since: None,
-            committed_at: Instant::now(),
-        }
-        .run();
+        let outcome = Reading::new(self, &consumer).run();
         let context = consumer.context();
         context.is_stopping.store(true, Ordering::Relaxed);
         let patience = match outcome {
@@ -137,6 +120,19 @@ impl Follower {
         drop(consumer);
         outcome
     }
+
+    /// One that reads nothing yet.
+    fn consumer(self: &Arc<Follower>) -> KafkaResult<BaseConsumer<Context>> {
+        let config = self.settings.client_config();
+        config.create_with_context(Context {
+            follower: Arc::clone(self),
+            gathered: Mutex::new(Gathered::default()),
+            is_paused: AtomicBool::new(false),
+            must_restart: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            told: Mutex::default(),
+        })
+    }
 }
 
 /// One consumer at work.
@@ -148,7 +144,17 @@ struct Reading<'a> {
     committed_at: Instant,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(follower: &'a Follower, consumer: &'a BaseConsumer<Context>) -> Reading<'a> {
+        Reading {
+            follower,
+            consumer,
+            context: consumer.context(),
+            full_since: None,
+            committed_at: Instant::now(),
+        }
+    }
+
     fn run(mut self) -> Result<(), String> {
         while !self.follower.is_over() {
             if self.context.must_restart.load(Ordering::Relaxed) {
@@ -187,16 +193,10 @@ impl Reading<'_> {
             let gathered = self.context.gathered();
             (gathered.is_due(), gathered.bytes >= BATCH_BYTES)
         };
-        if !is_due {
-            return Ok(false);
-        }
-        if self.context.try_send() {
+        // Nothing is due while reading is paused when a rebalance has sent it.
+        if !is_due || self.context.try_send() {
             self.full_since = None;
-            if self.context.is_paused.swap(false, Ordering::Relaxed) {
-                let all = self.consumer.assignment();
-                all.and_then(|all| self.consumer.resume(&all))
-                    .map_err(|error| error.to_string())?;
-            }
+            self.resume()?;
             return Ok(false);
         }
         if !is_full || self.context.is_paused.load(Ordering::Relaxed) {
@@ -214,6 +214,15 @@ impl Reading<'_> {
         all.and_then(|all| self.consumer.pause(&all))
             .map_err(|error| error.to_string())?;
         Ok(false)
+    }
+
+    fn resume(&self) -> Result<(), String> {
+        if !self.context.is_paused.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let all = self.consumer.assignment();
+        all.and_then(|all| self.consumer.resume(&all))
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -279,16 +288,17 @@ impl Gathered {
 impl Context {
     fn take(&self, message: &BorrowedMessage<'_>) {
         let follower = &*self.follower;
-        let mut gathered = self.gathered();
-        gathered.since.get_or_insert_with(Instant::now);
-        let received = *gathered.arrived.get_or_insert_with(follower.now);
+        let received = *self.gathered().arrived.get_or_insert_with(follower.now);
         let record = record_of(message);
         let bytes = message.payload_len() + message.key_len();
+        // Without the lock: a step that panics must not leave it poisoned for the callbacks that run while this unwinds.
         let (made, is_invalid) = follower.maker.make(&record, received);
         if is_invalid {
             let counts = follower.board.counts();
             counts.invalid_utf8_messages.fetch_add(1, Ordering::Relaxed);
         }
+        let mut gathered = self.gathered();
+        gathered.since.get_or_insert_with(Instant::now);
         match made {
             Made::Rejected(reason) => {
                 *gathered.rejected.entry(reason).or_default() += 1;
@@ -331,7 +341,7 @@ impl Context {
         let received = gathered.arrived.unwrap_or_else(follower.now);
         let mut batch = Batch::new(Arc::clone(&follower.name), received, gathered.events);
         batch.checkpoint = Some(place::checkpoint_of(&gathered.places));
-        follower.board.departs(&gathered.places);
+        let era = follower.board.departs(&gathered.places);
         permit.send(Flight {
             counted: CountedBatch {
                 batch,
@@ -342,6 +352,7 @@ impl Context {
             rejected: gathered.rejected,
             rejected_bytes: gathered.rejected_bytes,
             places: gathered.places,
+            era,
         });
         true
     }
@@ -378,14 +389,16 @@ impl Context {
     }
 
     fn assigned(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) {
-        let places = self.choose_starts(consumer, partitions);
-        let outcome = match consumer.rebalance_protocol() {
+        let starts = self.choose_starts(consumer, partitions);
+        // librdkafka waits for this answer in any case.
+        let answered = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
             _ => consumer.assign(partitions),
         };
-        if let Err(error) = outcome {
-            return self.begin_anew(&error);
-        }
+        let places = match starts.and_then(|places| answered.map(|()| places)) {
+            Ok(places) => places,
+            Err(error) => return self.begin_anew(&error),
+        };
         if !places.is_empty() {
             tracing::info!(source = %self.follower.name, partitions = places.len(), "partitions were given to us");
         }
@@ -406,11 +419,7 @@ impl Context {
         }
         // librdkafka lets partitions go only after commits that are under way.
         self.commit(consumer);
-        let gone: Vec<Partition> = partitions
-            .elements()
-            .iter()
-            .map(|element| (Arc::from(element.topic()), element.partition()))
-            .collect();
+        let gone = names_of(partitions);
         self.follower.board.disown(gone.iter());
         tracing::info!(source = %self.follower.name, partitions = gone.len(), "partitions were taken from us");
         let outcome = match consumer.rebalance_protocol() {
@@ -427,75 +436,30 @@ impl Context {
         &self,
         consumer: &BaseConsumer<Context>,
         partitions: &mut TopicPartitionList,
-    ) -> Places {
-        let board = &self.follower.board;
-        let names: Vec<Partition> = partitions
-            .elements()
-            .iter()
-            .map(|element| (Arc::from(element.topic()), element.partition()))
-            .collect();
-        let unknown = || names.iter().map(|name| (name.clone(), -1)).collect();
-        if names.is_empty() {
-            return Places::new();
+    ) -> KafkaResult<Places> {
+        if partitions.count() == 0 {
+            return Ok(Places::new());
         }
-        let committed = match consumer.committed_offsets(partitions.clone(), ASK_FOR) {
-            Ok(list) => committed_of(&list),
-            Err(error) => Err(error),
-        };
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(error) => {
-                // librdkafka asks again by itself, and begins there: at worst events of the last moments come twice.
-                tracing::warn!(source = %self.follower.name, %error, "the group's offsets cannot be read for now");
-                return unknown();
-            }
-        };
+        let board = &self.follower.board;
+        let committed = committed_of(&consumer.committed_offsets(partitions.clone(), ASK_FOR)?)?;
         let is_new_group = board.is_new() && committed.is_empty();
         let fresh = place::fresh_start(self.follower.settings.start_at, is_new_group);
         let (mut places, mut new) = (Places::new(), Places::new());
-        for name in names {
+        for name in names_of(partitions) {
             let start = place::start(committed.get(&name).copied(), board.reached(&name), fresh);
-            let offset = match start {
-                Start::At(offset) => Some(offset),
-                // Once one is not answered, the consumer ends with the next poll: the others need not be asked for.
-                _ if self.must_restart.load(Ordering::Relaxed) => None,
-                Start::First | Start::Last => self.watermark(consumer, &name, start),
-            };
-            let raw = offset.map_or(Offset::End, Offset::Offset);
-            if !committed.contains_key(&name)
-                && let Some(offset) = offset
-            {
+            let offset = offset_of(consumer, &name, start)?;
+            partitions.set_partition_offset(&name.0, name.1, Offset::Offset(offset))?;
+            if !committed.contains_key(&name) {
                 new.insert(name.clone(), offset);
             }
-            if let Err(error) = partitions.set_partition_offset(&name.0, name.1, raw) {
-                self.tell(&error, "");
-            }
-            places.insert(name, offset.unwrap_or(-1));
+            places.insert(name, offset);
         }
         // Written down before the first message: a group that has begun at the end stays there, and our checkpoints
         // count from now on.
-        if !new.is_empty()
-            && let Err(error) = commit(consumer, &new, CommitMode::Sync)
-        {
-            tracing::warn!(source = %self.follower.name, %error, "where the group begins cannot be committed");
+        if !new.is_empty() {
+            commit(consumer, &new, CommitMode::Sync)?;
         }
-        places
-    }
-
-    /// The offset of the first message of a partition, or behind its last; without an answer the consumer begins anew.
-    fn watermark(
-        &self,
-        consumer: &BaseConsumer<Context>,
-        (topic, partition): &Partition,
-        start: Start,
-    ) -> Option<i64> {
-        match consumer.fetch_watermarks(topic, *partition, ASK_FOR) {
-            Ok((low, high)) => Some(if start == Start::Last { high } else { low }),
-            Err(error) => {
-                self.begin_anew(&error);
-                None
-            }
-        }
+        Ok(places)
     }
 
     fn begin_anew(&self, error: &KafkaError) {
@@ -578,6 +542,28 @@ fn commit(consumer: &BaseConsumer<Context>, places: &Places, mode: CommitMode) -
     consumer.commit(&list, mode)
 }
 
+fn names_of(list: &TopicPartitionList) -> Vec<Partition> {
+    let elements = list.elements();
+    let names = elements.iter();
+    names
+        .map(|element| (Arc::from(element.topic()), element.partition()))
+        .collect()
+}
+
+/// The offset of a start; asks for the first message of a partition, or what comes behind its last.
+fn offset_of(
+    consumer: &BaseConsumer<Context>,
+    (topic, partition): &Partition,
+    start: Start,
+) -> KafkaResult<i64> {
+    let watermarks = || consumer.fetch_watermarks(topic, *partition, ASK_FOR);
+    match start {
+        Start::At(offset) => Ok(offset),
+        Start::First => watermarks().map(|(low, _)| low),
+        Start::Last => watermarks().map(|(_, high)| high),
+    }
+}
+
 fn committed_of(list: &TopicPartitionList) -> KafkaResult<BTreeMap<Partition, Committed>> {
     let mut committed = BTreeMap::new();
     for element in list.elements() {
@@ -623,7 +609,55 @@ fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(String, Option<&'a [
 
 #[cfg(test)]
 mod tests {
+    use event::IndexName;
+
     use super::*;
+    use crate::source::fake::fixed_now;
+    use crate::source::gathered::no_steps;
+
+    fn follower(flights: mpsc::Sender<Flight>) -> Arc<Follower> {
+        let settings = r#"{"brokers":["127.0.0.1:1"],"topics":["orders"]}"#;
+        Arc::new(Follower {
+            settings: serde_json::from_str(settings).unwrap(),
+            maker: Maker {
+                index: IndexName::default_index(),
+                pipeline: no_steps("queue"),
+                event_bytes_max: 1 << 20,
+            },
+            name: Arc::from("queue"),
+            now: fixed_now,
+            board: Arc::new(Board::new(Places::new())),
+            flights,
+            shutdown: CancellationToken::new(),
+        })
+    }
+
+    #[test]
+    fn reading_goes_on_when_a_rebalance_has_sent_what_it_was_paused_for() {
+        let (flights, mut arriving) = mpsc::channel(1);
+        let follower = follower(flights);
+        let consumer = follower.consumer().unwrap();
+        let context = consumer.context();
+        let fill = || {
+            let mut gathered = context.gathered();
+            (gathered.since, gathered.bytes) = (Some(Instant::now()), BATCH_BYTES);
+        };
+        let is_paused = || context.is_paused.load(Ordering::Relaxed);
+        let mut reading = Reading::new(&follower, &consumer);
+        fill();
+        assert_eq!(reading.hand_over(), Ok(false));
+        fill();
+        assert_eq!(reading.hand_over(), Ok(true), "no room on the way");
+        reading.full_since = Instant::now().checked_sub(PAUSE_AFTER);
+        assert_eq!(reading.hand_over(), Ok(false));
+        assert!(is_paused());
+
+        arriving.try_recv().unwrap();
+        // What the callback does before a partition is let go.
+        assert!(context.try_send());
+        assert_eq!(reading.hand_over(), Ok(false));
+        assert!(!is_paused());
+    }
 
     #[test]
     fn a_batch_is_due_when_it_is_full_or_has_waited() {

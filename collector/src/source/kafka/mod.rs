@@ -24,6 +24,7 @@ pub use running::KafkaSource;
 mod running {
     use std::collections::BTreeMap;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tokio::sync::{mpsc, oneshot};
     use tokio_util::sync::CancellationToken;
@@ -37,6 +38,10 @@ mod running {
     use crate::source::delivery::{CountedBatch, Delivery};
     use crate::source::gathered::no_steps;
 
+    /// How long the stop waits for the group to be left: brokers that hang are waited for a minute otherwise, in which
+    /// nothing else can stop.
+    const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
     /// A batch on its way to the journal.
     pub struct Flight {
         /// The events and their books.
@@ -47,6 +52,8 @@ mod running {
         pub rejected_bytes: u64,
         /// How far it reaches.
         pub places: Places,
+        /// As [`Board::departs`] said.
+        pub era: u64,
     }
 
     /// Reads the topics of one entry under `sources:`.
@@ -98,6 +105,7 @@ mod running {
             let delivery = Delivery::new(&self.parts, shutdown.clone());
             let ledger = Arc::clone(&self.parts.ledger);
             let name = Arc::clone(&self.parts.name);
+            let stopped = shutdown.clone();
             // One that waits while another is made durable; a third is being gathered.
             let (flights, mut arriving) = mpsc::channel::<Flight>(1);
             let follower = Follower {
@@ -114,26 +122,38 @@ mod running {
             let thread = std::thread::Builder::new().name(format!("kafka-{name}"));
             let started = thread.spawn(move || {
                 follower.run();
-                drop(ended);
+                ended.send(()).ok();
             });
             if let Err(error) = started {
                 tracing::error!(source = %name, %error, "the source is not started: no thread can be had");
                 return;
             }
-            while let Some(flight) = arriving.recv().await {
-                let rejected: u64 = flight.rejected.values().sum();
-                ledger.received(rejected, flight.rejected_bytes);
-                for (reason, count) in flight.rejected {
-                    ledger.rejected(reason, count);
+            let delivering = async {
+                while let Some(flight) = arriving.recv().await {
+                    let rejected: u64 = flight.rejected.values().sum();
+                    ledger.received(rejected, flight.rejected_bytes);
+                    for (reason, count) in flight.rejected {
+                        ledger.rejected(reason, count);
+                    }
+                    let is_sent = delivery.send(flight.counted).await;
+                    self.board.landed(flight.places, flight.era, is_sent);
+                    if !is_sent {
+                        break;
+                    }
                 }
-                let is_sent = delivery.send(flight.counted).await;
-                self.board.landed(flight.places, is_sent);
-                if !is_sent {
-                    break;
+                if end.await.is_err() {
+                    tracing::error!(source = %name, "nothing is read any more, by a mistake of ours; restart Daybook");
                 }
+            };
+            let late = async {
+                stopped.cancelled().await;
+                tokio::time::sleep(LEAVE_WITHIN).await;
+            };
+            tokio::select! {
+                () = delivering => {}
+                // The brokers find out that we have gone as they would after a kill.
+                () = late => tracing::warn!(source = %name, "no broker answers our leaving; not waited for"),
             }
-            // Answers with an error, because nothing is ever sent: the thread is over.
-            let _ = end.await;
         }
     }
 }
