@@ -1,7 +1,7 @@
 """All sources at overload while the index stands still. Started by conservation.sh.
 
 The index cannot be written for a while (a file lies where its folder would be) and the journal is small, so it is full within a
-second. Then memory must stay under the limit, senders must be made to wait and not be disconnected, what the kernel drops of
+second or two. Then memory must stay under the limit, senders must be made to wait and not be disconnected, what the kernel drops of
 datagrams must be counted, and when the index goes on everything must be there.
 """
 
@@ -32,7 +32,7 @@ def main(work):
     # Each over both kinds of transport.
     settings |= {"syslog": "syslog: { type: syslog, index: run }", "gelf": "gelf: { type: gelf, index: run }"}
     settings = "\n".join(settings.values()).replace("FOLDER", str(work))
-    more = f"limits: {{ event: 64KiB, memory: {MEMORY_MIB}MiB }}\njournal: {{ max_size: 8MiB }}\n"
+    more = f"limits: {{ event: 64KiB, memory: {MEMORY_MIB}MiB }}\njournal: {{ max_size: 32MiB }}\n"
     daybook = Daybook(work, settings, LISTENERS, more).start()
     stop = threading.Event()
     obstacles = stall(daybook)

@@ -10,5 +10,6 @@ source "$(dirname "$0")/prepare.bash"
 
 install_packages dockerd docker.io
 install_packages /bin/busybox busybox-static
+install_packages ip iproute2
 
 exec python3 tests/real/docker.py
