@@ -57,8 +57,9 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.consumer.heartbeat.interval.ms=1000
 group.consumer.min.heartbeat.interval.ms=1000
-group.consumer.session.timeout.ms=6000
-group.consumer.min.session.timeout.ms=6000
+group.min.session.timeout.ms=4000
+group.consumer.session.timeout.ms=4000
+group.consumer.min.session.timeout.ms=4000
 auto.create.topics.enable=false
 message.max.bytes=4000000
 replica.fetch.max.bytes=4000000
@@ -110,14 +111,14 @@ replica.fetch.max.bytes=4000000
 
 
 def reader(broker, name, topics, group, options="", more="", port=None, **settings):
-    """A Daybook that is no longer missed when it is silent for six seconds."""
+    """A Daybook that reads, and that the broker misses when it is silent for four seconds."""
     if "group.protocol: consumer" not in options:
-        options += ", session.timeout.ms: 6000"
+        options += ", session.timeout.ms: 4000, heartbeat.interval.ms: 1000"
     others = "".join(f", {setting}: {value}" for setting, value in settings.items())
     return Daybook(broker.work / name, f"""
 queue:
   {{ type: kafka, brokers: ["127.0.0.1:{port or broker.port}"], topics: {json.dumps(topics)}, group: {group}{others},
-    options: {{ topic.metadata.refresh.interval.ms: 1000{options} }} }}
+    options: {{ topic.metadata.refresh.interval.ms: 1000, reconnect.backoff.max.ms: 1000{options} }} }}
 """, more=more)
 
 
@@ -140,7 +141,8 @@ def message(number, pad=180):
 
 def produce(broker, topics, numbers, per_second=None, pad=180):
     producer = Producer({"bootstrap.servers": broker.address, "linger.ms": 20, "acks": "all", "enable.idempotence": True,
-                         "queue.buffering.max.messages": 500_000, "message.timeout.ms": 120_000, "log_level": 0})
+                         "queue.buffering.max.messages": 500_000, "reconnect.backoff.max.ms": 1000,
+                         "message.timeout.ms": 120_000, "log_level": 0})
     failed = []
 
     def delivered(error, _message):
@@ -248,21 +250,21 @@ def group(broker, strategy, option):
     producing = in_background(lambda: produce(broker, [topic], range(count), per_second=3000))
     one, two = (reader(broker, f"{name}-{strategy}", [topic], topic, options=f", {option}") for name in ["one", "two"])
     one.start()
-    wait_for("one to read", lambda: accepted(one) > 1000, 30)
+    wait_for("one to read", lambda: accepted(one) > 1000)
     two.start()
-    wait_for("two to read", lambda: accepted(two) > 1000, 40)
+    wait_for("two to read", lambda: accepted(two) > 1000)
     one.kill()
-    wait_for("two to read what one had", lambda: partitions(two) == 6, 40)
+    wait_for("two to read what one had", lambda: partitions(two) == 6)
     one.start()
-    wait_for("one to read again", lambda: partitions(one) > 0, 40)
+    wait_for("one to read again", lambda: partitions(one) > 0)
     time.sleep(RANDOM.uniform(0, 1))
     two.stop()
-    wait_for("one to read all", lambda: partitions(one) == 6, 40)
+    wait_for("one to read all", lambda: partitions(one) == 6)
     two.start()
-    wait_for("two to read again", lambda: partitions(two) > 0, 40)
+    wait_for("two to read again", lambda: partitions(two) > 0)
     producing.join()
     wait_for("all to be stored", lambda: one.books("queue")["stored"] + two.books("queue")["stored"] >= count)
-    wait_for("all offsets to be committed", lambda: sum(broker.committed(topic, [topic]).values()) == count, 30)
+    wait_for("all offsets to be committed", lambda: sum(broker.committed(topic, [topic]).values()) == count)
     time.sleep(2)
     alone = [numbers(daybook) for daybook in (one, two)]
     both = alone[0] + alone[1]
@@ -430,21 +432,22 @@ BESIDE = {
     "kills": kills,
     "group_sticky": functools.partial(group, strategy="sticky", option="partition.assignment.strategy: cooperative-sticky"),
     "group_range": functools.partial(group, strategy="range", option="partition.assignment.strategy: range"),
+    "group_broker": functools.partial(group, strategy="broker", option="group.protocol: consumer"),
     "stalled": stalled,
     "places": places,
     "sasl": sasl,
     "shapes": shapes,
 }
-# Since Kafka 4 the broker can do it (KIP-848).
-if not JARS.name.startswith("3."):
-    BESIDE["group_broker"] = functools.partial(group, strategy="broker", option="group.protocol: consumer")
+if JARS.name.startswith("3."):
+    # Since Kafka 4 the broker can do it (KIP-848).
+    del BESIDE["group_broker"]
 
 
 def main(work, chosen):
     broker = Broker(work)
     with scenario("the broker's start"):
         broker.start()
-    beside_each_other(4, {name: functools.partial(run, broker) for name, run in BESIDE.items() if name in chosen})
+    beside_each_other(5, {name: functools.partial(run, broker) for name, run in BESIDE.items() if name in chosen})
     for name in ALONE.keys() & chosen:
         with scenario(name):
             ALONE[name](broker)

@@ -20,7 +20,7 @@ RANDOM = random.Random(SEED)
 LINE_BYTES = 2000
 BYTES_A_SECOND = 50_000_000
 LINES_A_WRITE = 32
-SECONDS = int(os.environ.get("SECONDS_TO_WRITE", 16))
+SECONDS = int(os.environ.get("SECONDS_TO_WRITE", 12))
 KILLS = 5
 
 # The number is what counts; 2000 dots in each event would only be weight.

@@ -239,7 +239,7 @@ def has_message(daybook, name, number):
 def part_hostile(daybook, work):
     """Thousands of silent and slow connections beside a healthy one."""
 
-    def healthy(name, number=100_000):
+    def healthy(name, number=50_000):
         before = daybook.books("syslog")["accepted"]
         payload = "".join(f"<13>Nov 23 10:00:00 h {name}: n{n:07d} {'x' * 80}\n" for n in range(number)).encode()
         start = time.monotonic()
