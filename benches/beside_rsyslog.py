@@ -9,30 +9,27 @@ the index, too, which goes on meanwhile. Asserts nothing.
 """
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests/real"))
+from harness import Daybook, cpu_seconds, spawn_rsyslog, wait_for, workplace
 
 TEXT_BYTES = 100_000_000
 RSYSLOG = pathlib.Path(sys.argv[1]).resolve()
-DAYBOOK = os.path.abspath(os.environ["DAYBOOK"])
 
 
-def main():
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        for name, line, pipeline in [("lines", access_line, "none"), ("json", json_line, "json")]:
-            log = folder / f"{name}.log"
-            count = write(log, line)
-            for _ in range(3):
-                for peer in (rsyslog, daybook):
-                    with tempfile.TemporaryDirectory(dir=folder) as work:
-                        seconds, cpu = peer(pathlib.Path(work), log, count, pipeline)
-                    print(f"{name:6} {peer.__name__:8} {TEXT_BYTES / 1e6 / seconds:6.1f} MB/s, {cpu:5.2f} s of CPU", flush=True)
+def main(work):
+    for name, line, pipeline in [("lines", access_line, "none"), ("json", json_line, "json")]:
+        log = work / f"{name}.log"
+        count = write(log, line)
+        for run in range(3):
+            for peer in (rsyslog, daybook):
+                folder = work / f"{name}-{peer.__name__}-{run}"
+                folder.mkdir()
+                seconds, cpu = peer(folder, log, count, pipeline)
+                print(f"{name:6} {peer.__name__:8} {TEXT_BYTES / 1e6 / seconds:6.1f} MB/s, {cpu:5.2f} s of CPU")
 
 
 def access_line(number):
@@ -56,12 +53,10 @@ def write(log, line):
 
 
 def rsyslog(work, log, count, pipeline):
-    modules = next(RSYSLOG.glob("usr/lib/*/rsyslog"))
-    libraries = ":".join(str(path) for path in RSYSLOG.glob("usr/lib/*") if path.is_dir())
     out = work / "out"
     parse = 'action(type="mmjsonparse" cookie="")' if pipeline == "json" else ""
     text = "%$!all-json%" if pipeline == "json" else "%rawmsg%"
-    (work / "conf").write_text(f'''
+    (work / "rsyslog.conf").write_text(f'''
 global(workDirectory="{work}" maxMessageSize="64k")
 main_queue(queue.type="LinkedList" queue.size="100000")
 module(load="imfile")
@@ -70,14 +65,8 @@ input(type="imfile" file="{log}" tag="bench" ruleset="all")
 template(name="text" type="string" string="{text}\\n")
 ruleset(name="all") {{ {parse} action(type="omfile" file="{out}" template="text" asyncWriting="on" ioBufferSize="64k" flushOnTXEnd="off") }}
 ''')
-    command = [RSYSLOG / "usr/sbin/rsyslogd", "-n", "-f", work / "conf", "-i", work / "pid", "-M", modules]
-    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
-
-    def is_done(_):
-        # What is in its buffer comes at the end; the last few kilobytes are waited for in vain.
-        return lines_in(out) >= count - 1000
-
-    return measure(command, is_done, env=environment)
+    # What is in its buffer comes at the end; the last few kilobytes are waited for in vain.
+    return measure(lambda: spawn_rsyslog(RSYSLOG, work), lambda: lines_in(out) >= count - 1000)
 
 
 def lines_in(path, known={}):
@@ -95,36 +84,20 @@ def lines_in(path, known={}):
 
 
 def daybook(work, log, count, pipeline):
-    (work / "daybook.yaml").write_text(f'''
-data_dir: {work}/data
-listen: {{ http: "127.0.0.1:18365", otlp_grpc: off, otlp_http: off }}
-sources: {{ file: {{ type: file, include: ["{log}"], pipeline: {pipeline} }} }}
-pipelines: {{ json: {{ steps: [ {{ json: {{ remove: true }} }} ] }} }}
-''')
-
-    def is_done(_):
-        try:
-            with urllib.request.urlopen("http://127.0.0.1:18365/api/daybook/v1/ledger") as reply:
-                return any(source["accepted"] >= count for source in json.load(reply)["sources"] if source["source"] == "file")
-        except OSError:
-            return False
-
-    return measure([DAYBOOK, "serve", "--config", work / "daybook.yaml"], is_done)
+    reader = Daybook(work, f"file: {{ type: file, include: [\"{log}\"], pipeline: {pipeline} }}",
+                     more="pipelines: { json: { steps: [ { json: { remove: true } } ] } }\n")
+    return measure(lambda: reader.start().process, lambda: reader.books("file")["accepted"] >= count)
 
 
-def measure(command, is_done, **options):
+def measure(start, is_done):
     started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-    try:
-        while not is_done(process):
-            assert process.poll() is None, f"{command[0]} has ended"
-            time.sleep(0.02)
-        seconds = time.monotonic() - started
-        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return seconds, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    finally:
-        process.kill()
-        process.wait()
+    process = start()
+    wait_for("all lines", is_done, pause=0.02)
+    seconds, cpu = time.monotonic() - started, cpu_seconds(process)
+    process.kill()
+    process.wait()
+    return seconds, cpu
 
 
-main()
+with workplace() as work:
+    main(work)

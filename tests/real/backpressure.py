@@ -1,7 +1,7 @@
 """All sources at overload while the index stands still. Started by conservation.sh.
 
 The index cannot be written for a while (a file lies where its folder would be) and the journal is small, so it is full within a
-second. Then memory must stay under the limit, senders must be made to wait and not be disconnected, what the kernel drops of
+second or two. Then memory must stay under the limit, senders must be made to wait and not be disconnected, what the kernel drops of
 datagrams must be counted, and when the index goes on everything must be there.
 """
 
@@ -10,9 +10,8 @@ import threading
 import time
 
 import senders
-from harness import wait_for, workplace
-from running_daybook import Daybook
-from senders import Line
+from harness import Daybook, fail, scenario, wait_for, workplace
+from senders import LISTENERS, Line
 
 STALL_SECONDS = int(os.environ.get("BACKPRESSURE_SECONDS", "12"))
 MEMORY_MIB = 512
@@ -32,9 +31,9 @@ def main(work):
     settings = {kind.source: kind.settings for kind in senders.ALL.values() if kind.settings}
     # Each over both kinds of transport.
     settings |= {"syslog": "syslog: { type: syslog, index: run }", "gelf": "gelf: { type: gelf, index: run }"}
-    settings["file"] = settings["file"].format(work=work)
-    more = f"limits: {{ event: 64KiB, memory: {MEMORY_MIB}MiB }}\njournal: {{ max_size: 8MiB }}\n"
-    daybook = Daybook(work, "\n  ".join(settings.values()), more).start()
+    settings = "\n".join(settings.values()).replace("FOLDER", str(work))
+    more = f"limits: {{ event: 64KiB, memory: {MEMORY_MIB}MiB }}\njournal: {{ max_size: 32MiB }}\n"
+    daybook = Daybook(work, settings, LISTENERS, more).start()
     stop = threading.Event()
     obstacles = stall(daybook)
     lines = {}
@@ -51,7 +50,7 @@ def main(work):
     time.sleep(STALL_SECONDS / 2)
     meanwhile = {name: sent_by(of) - halfway[name] for name, of in lines.items()}
     peak = daybook.memory_kib("VmHWM") // 1024
-    accepted = {source: daybook.books(source)["accepted"] for source in settings | {"otlp": "", "elastic_bulk": ""}}
+    accepted = sum(daybook.books(source)["accepted"] for source in {kind.source for kind in senders.ALL.values()})
     for obstacle in obstacles:
         obstacle.unlink()
     freed = time.monotonic()
@@ -59,12 +58,12 @@ def main(work):
     for line in sum(lines.values(), []):
         line.join(60)
         if line.problem or line.is_alive():
-            raise line.problem or SystemExit("FAILED: a sender waits for ever")
+            raise line.problem or fail("a sender waits for ever")
     check(daybook, lines, meanwhile)
-    print(f"index stalled for {STALL_SECONDS} s: {sum(accepted.values())} events accepted, memory at most {peak} MiB of "
+    print(f"index stalled for {STALL_SECONDS} s: {accepted} events accepted, memory at most {peak} MiB of "
           f"{MEMORY_MIB}; all there {time.monotonic() - freed:.0f} s after it went on")
     if peak > MEMORY_MIB:
-        raise SystemExit("FAILED: more memory than the limit")
+        fail("more memory than the limit")
 
 
 def sent_by(lines):
@@ -75,7 +74,7 @@ def check(daybook, lines, meanwhile):
     sent_to_files = sent_by(lines["file"])
     wait_for("the files to be read", lambda: daybook.books("file")["stored"] >= sent_to_files)
     sources = {kind.source for kind in senders.ALL.values()}
-    books = {source: daybook.quiet_books(source) for source in sources}
+    books = dict(zip(sources, daybook.quiet_books(*sources)))
     found = {}
     for index in ("run", "logs"):
         for message in daybook.messages(index):
@@ -83,7 +82,7 @@ def check(daybook, lines, meanwhile):
             found[number] = found.get(number, 0) + 1
     for source, of in books.items():
         if of["received"] != of["stored"] + of["refused"] + of["lost"]:
-            raise SystemExit(f"FAILED: the books of {source} do not balance: {of}")
+            fail(f"the books of {source} do not balance: {of}")
     row("source", "sent", "in 2nd half", "stored", "twice", "lost", "told later", "broken", "dropped, of the source")
     for name, of in lines.items():
         kind = senders.ALL[name]
@@ -96,17 +95,17 @@ def check(daybook, lines, meanwhile):
         row(name, len(sent), meanwhile[name], len(stored), len(twice), lost, sum(line.refusals for line in of), breaks, dropped or 0)
         if breaks:
             why = [str(line.last_break) for line in of if line.last_break]
-            raise SystemExit(f"FAILED: {name}: {breaks} connections were broken instead of made to wait: {why}")
+            fail(f"{name}: {breaks} connections were broken instead of made to wait: {why}")
         if twice - (again if kind.repeats else set()):
-            raise SystemExit(f"FAILED: {name}: stored twice without need")
+            fail(f"{name}: stored twice without need")
         allowed = dropped.get("kernel_buffer_full", 0) if issubclass(kind, senders.Datagrams) else 0
         if lost > allowed:
-            raise SystemExit(f"FAILED: {name}: {lost} lost, {allowed} counted as dropped")
+            fail(f"{name}: {lost} lost, {allowed} counted as dropped")
         if lost == 0 and allowed:
-            raise SystemExit(f"FAILED: {name}: {allowed} counted as dropped, none is missing")
+            fail(f"{name}: {allowed} counted as dropped, none is missing")
         # The buffers of the kernel still grow; unhindered it would be ten times as much.
         if kind is not senders.File and not issubclass(kind, senders.Datagrams) and meanwhile[name] > 20_000:
-            raise SystemExit(f"FAILED: {name}: its senders were not slowed down")
+            fail(f"{name}: its senders were not slowed down")
 
 
 def row(*cells):
@@ -114,5 +113,5 @@ def row(*cells):
     print(" ".join(str(cell).ljust(width) for cell, width in zip(cells, widths)).rstrip(), flush=True)
 
 
-with workplace() as work:
+with workplace() as work, scenario("backpressure"):
     main(work)

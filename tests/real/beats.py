@@ -7,7 +7,7 @@ come twice.
 import subprocess
 import sys
 
-from harness import Daybook, certificate, wait_for, workplace
+from harness import Daybook, certificate, fail, scenario, wait_for, workplace
 
 SENDER = sys.argv[1]
 
@@ -20,13 +20,13 @@ def send(daybook, tag, *arguments):
 def compare(daybook, tag, count, sender, doubles_allowed=0):
     said = sender.communicate(timeout=180)[0].strip()
     if sender.returncode != 0:
-        raise SystemExit(f"FAILED: {tag}: the sender ended with {sender.returncode}")
+        fail(f"{tag}: the sender ended with {sender.returncode}")
     # Acknowledged means durable: after a refresh it is found.
     daybook.get("/_refresh", {})
     numbers = [int(event["message"].split()[1]) for event in daybook.events({"term": {"tag": tag}})]
     missing, doubled = set(range(count)) - set(numbers), len(numbers) - len(set(numbers))
     if missing or doubled > doubles_allowed:
-        raise SystemExit(f"FAILED: {tag}: {said}; {len(numbers)} stored, {doubled} doubled, missing {sorted(missing)[:5]}")
+        fail(f"{tag}: {said}; {len(numbers)} stored, {doubled} doubled, missing {sorted(missing)[:5]}")
     print(f"  {tag}: {said}, {len(numbers)} stored, {doubled} doubled")
 
 
@@ -37,21 +37,23 @@ def main(work):
         "plain": ["-count", "20000", "-window", "2048", "-level", "0"],
         "single": ["-count", "300", "-window", "1"],
     }.items():
-        compare(daybook, tag, int(arguments[1]), send(daybook, tag, *arguments))
+        with scenario(tag):
+            compare(daybook, tag, int(arguments[1]), send(daybook, tag, *arguments))
 
-    print("kill -9 under the sender")
-    count, window = 40_000, 500
-    sender = send(daybook, "killed", "-count", str(count), "-window", str(window))
-    for step in (1, 2, 3):
-        wait_for("some progress", lambda: daybook.count({"term": {"tag": "killed"}}) > count * step // 5)
-        daybook.kill()
-        daybook.start()
-    compare(daybook, "killed", count, sender, doubles_allowed=3 * window)
-    books = daybook.settled_books("beats")
-    assert not books["dropped"] and not books["rejected"]
+    with scenario("killed"):
+        count, window = 40_000, 500
+        sender = send(daybook, "killed", "-count", str(count), "-window", str(window))
+        for step in (1, 2, 3):
+            wait_for("some progress", lambda: daybook.count({"term": {"tag": "killed"}}) > count * step // 5)
+            daybook.kill()
+            daybook.start()
+        compare(daybook, "killed", count, sender, doubles_allowed=3 * window)
+        books = daybook.settled_books("beats")
+        assert not books["dropped"] and not books["rejected"]
 
-    daybook = Daybook(work / "secured", f"beats: {{ type: beats, {certificate(work)} }}", ["beats"]).start()
-    compare(daybook, "tls", 20_000, send(daybook, "tls", "-count", "20000", "-tls"))
+    with scenario("tls"):
+        daybook = Daybook(work / "secured", f"beats: {{ type: beats, {certificate(work)} }}", ["beats"]).start()
+        compare(daybook, "tls", 20_000, send(daybook, "tls", "-count", "20000", "-tls"))
 
 
 with workplace() as work:

@@ -10,21 +10,19 @@ Daybook is killed at random moments and started again, connections are reset. Af
   dropped, counted by the ledger.
 """
 
+import functools
 import os
 import random
-import shutil
 import signal
 import sys
 import threading
 import time
 
 import senders
-from harness import wait_for, workplace
-from running_daybook import Daybook
-from senders import NUMBERS_OF_A_SENDER, Line
+from harness import SEED, Daybook, beside_each_other, fail, wait_for, workplace
+from senders import LISTENERS, NUMBERS_OF_A_SENDER, Line
 
 SOURCES = sys.argv[1:] or list(senders.ALL)
-SEED = int(os.environ.get("CONSERVATION_SEED", "4"))
 KILLS = int(os.environ.get("CONSERVATION_KILLS", "3"))
 # No more than this many events from one sender between two kills: reading them all back takes its time, too.
 EVENTS_MAX = int(os.environ.get("CONSERVATION_EVENTS", "20000"))
@@ -38,16 +36,17 @@ class Run:
     """One source."""
 
     def __init__(self, name, work):
-        self.name, self.kind = name, senders.ALL[name]
-        settings = self.kind.settings
-        if settings.startswith("file"):
-            settings = settings.format(work=work)
-        if not settings:
-            settings = "none: { type: syslog, listen: [syslog_tcp] }"
+        self.name, self.kind, self.work = name, senders.ALL[name], work
         self.random = random.Random(f"{SEED} {name}")
-        self.daybook = Daybook(work, settings, LIMITS).start()
         self.stop = threading.Event()
         self.kills = self.cuts = 0
+        self.open("accounted" if issubclass(self.kind, senders.Datagrams) else "killed")
+
+    def open(self, folder):
+        """A fresh daybook: with books of its own."""
+        folder = self.work / folder
+        settings = self.kind.settings.replace("FOLDER", str(folder)) or "{}"
+        self.daybook = Daybook(folder, settings, LISTENERS, LIMITS).start()
 
     def begin(self):
         self.lines = [Line(self.kind, self.daybook, place, self.stop, EVENTS_MAX) for place in range(SENDERS)]
@@ -84,7 +83,7 @@ class Run:
         self.stop.clear()
 
     def fail(self, what):
-        raise SystemExit(f"FAILED: {self.name}, seed {SEED}: {what}")
+        fail(f"{self.name}: {what}")
 
     def check(self):
         """Looks for every event; answers the row of the table."""
@@ -94,7 +93,7 @@ class Run:
         bad = sum(line.bad for line in self.lines)
         if self.kind is senders.File:
             wait_for("the files to be read", lambda: self.daybook.books("file")["stored"] >= len(sent))
-        books = self.daybook.quiet_books(self.kind.source)
+        books, = self.daybook.quiet_books(self.kind.source)
         counts, halves = self.found()
         stored, twice = set(counts), {number for number, count in counts.items() if count > 1}
         lost = sent - stored
@@ -165,7 +164,7 @@ class Run:
         return counts, halves
 
     def full_books(self, sent):
-        books = self.daybook.quiet_books(self.kind.source, 30)
+        books, = self.daybook.quiet_books(self.kind.source, seconds=30)
         return books if books["received"] >= sent else None
 
 
@@ -179,8 +178,8 @@ def show(row):
 
 
 def take(name, work):
-    begun = time.monotonic()
-    run = Run(name, work)
+    work.mkdir()
+    begun, run = time.monotonic(), Run(name, work)
     try:
         if issubclass(run.kind, senders.Datagrams):
             run.begin()
@@ -193,7 +192,9 @@ def take(name, work):
             run.end()
             row = run.check_datagrams()
             show(row + [0, 0, round(time.monotonic() - begun)])
-            begun, run.daybook = time.monotonic(), restarted(run, work)
+            run.daybook.kill()
+            begun = time.monotonic()
+            run.open("killed")
         run.begin()
         run.harass()
         run.end()
@@ -205,19 +206,10 @@ def take(name, work):
         run.daybook.kill()
 
 
-def restarted(run, work):
-    """A fresh daybook: with books of its own."""
-    run.daybook.kill()
-    return Daybook(work / "killed", run.kind.settings, LIMITS).start()
-
-
 def main(work):
-    print(f"seed {SEED}, {KILLS} kills, {SENDERS} senders of each source")
+    print(f"{KILLS} kills, {SENDERS} senders of each source")
     show(COLUMNS)
-    for name in SOURCES:
-        take(name, work / name)
-        if "KEEP" not in os.environ:
-            shutil.rmtree(work / name)
+    beside_each_other(3, {name: functools.partial(take, name, work / name) for name in SOURCES})
 
 
 with workplace() as work:

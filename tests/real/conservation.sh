@@ -3,9 +3,11 @@
 #
 #   DAYBOOK=target/release/daybook tests/real/conservation.sh [PART...]
 #
-# PARTS, all without one: conservation backpressure hostile. Longer runs by hand: CONSERVATION_KILLS=50 (3), CONSERVATION_SEED=7,
+# PARTS, all without one: conservation backpressure hostile. Longer runs by hand: CONSERVATION_KILLS=50 (3),
 # CONSERVATION_EVENTS=100000 (20000; of one sender between two kills), BACKPRESSURE_SECONDS=120 (12). The senders are our own,
 # in senders.py; only gRPC comes from its library.
+#
+# It compares what a client waits alone and beside a crowd: run nothing else on the machine meanwhile.
 
 source "$(dirname "$0")/prepare.bash"
 

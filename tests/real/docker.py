@@ -7,15 +7,13 @@ Called by docker.sh.
 import collections
 import glob
 import json
-import os
 import random
 import signal
 import time
 
-from docker_engine import IMAGE, Engine, docker, run
-from harness import Daybook, wait_for, workplace
+from docker_engine import IMAGE, Engine, docker
+from harness import SEED, Daybook, scenario, wait_for, workplace
 
-SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
 RANDOM = random.Random(SEED)
 
 
@@ -23,10 +21,6 @@ def lines_of(daybook, container, index="logs*"):
     """Every stored line of one container: (stream, time, text)."""
     events = daybook.events({"term": {"container.id": container}}, index)
     return [(event["stream"], event["@timestamp"], event["message"]) for event in events]
-
-
-def start(name, command, *options):
-    run(name, command, "-d", *options)
 
 
 def engine_lines(engine, container):
@@ -94,15 +88,33 @@ BOTH_WAYS = "docker: {{ type: docker, socket: {socket}, data_root: {data_root}, 
 
 def main(work):
     with Engine(work).running() as engine:
-        print("engine", docker("version", "--format", "{{.Server.Version}}"), "seed", SEED)
-        story(engine, Daybook(work / "api", THROUGH_API.format(socket=engine.socket)))
-        story_of_files(engine, Daybook(work / "files"))
+        daybook, of_files = Daybook(work / "api", THROUGH_API.format(socket=engine.socket)), Daybook(work / "files")
+        with scenario("through the API"):
+            write(engine, daybook, of_files)
+            compare_all(engine, daybook)
+        with scenario("through files, the API, and files again"):
+            change_over(engine, of_files)
 
 
-def story(engine, daybook):
+def listed():
+    """Of all containers there were: name and id."""
+    return [line.split() for line in docker("ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.ID}}").splitlines()]
+
+
+def read_by(daybook, engine, socket):
+    daybook.configure(BOTH_WAYS.format(socket=socket, data_root=engine.work / "docker"))
+    daybook.start()
+
+
+def write(engine, daybook, of_files):
+    def start(name, command, *options):
+        engine.run(name, command, "-d", *options)
+
     start("before", BOTH % 500)
     start("secret", "echo nobody may read this", "--label", "secret=yes")
     daybook.start()
+    # A last line without an end is waited for a minute, in files: it begins now.
+    read_by(of_files, engine, engine.work / "none.sock")
     start("steady", STEADY % 3000)
     start("tty", "seq 400; head -c 40000 /dev/zero | tr '\\0' t; echo; echo trouble >&2; seq 400", "-t")
     start("long", LONG)
@@ -113,24 +125,24 @@ def story(engine, daybook):
     for number in range(20):
         start(f"short-{number}", f"echo short {number}; echo gone {number} >&2")
 
-    print("killing daybook")
+    print("  daybook is killed")
     for number in range(6):
         time.sleep(RANDOM.uniform(0.3, 2.5))
         daybook.kill()
-        if number == 2:
+        if number == 0:
             start("while-down", BOTH % 1000)
             start("long-while-down", LONG)
-            wait_for("a container ends", lambda: not docker("ps", "-q", "--filter", "name=while-down"), 60)
+            wait_for("a container to end", lambda: not docker("ps", "-q", "--filter", "name=while-down"), 60)
         daybook.start()
 
-    print("restarting the engine")
+    print("  the engine is restarted")
     engine.stop()
     time.sleep(1)
     engine.start()
     docker("start", "steady")
     start("after-restart", BOTH % 1000)
     time.sleep(2)
-    print("killing the engine")
+    print("  the engine is killed")
     engine.stop(signal.SIGKILL)
     time.sleep(1)
     engine.start()
@@ -142,14 +154,15 @@ def story(engine, daybook):
     start("last", "echo last line")
     time.sleep(2)
     docker("kill", "steady", check=False)
-    wait_for("the containers end", lambda: not docker("ps", "-q"), 120)
+    wait_for("the containers to end", lambda: not docker("ps", "-q"), 120)
 
-    names = [line.split() for line in docker("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}").splitlines()]
-    expected = {name: engine_lines(engine, container) for container, name in names}
-    ids = {name: container for container, name in names}
+
+def compare_all(engine, daybook):
+    ids = dict(listed())
+    expected = {name: engine_lines(engine, container) for name, container in ids.items()}
     total = sum(len(lines) for name, lines in expected.items() if name not in ("secret", "joined", "rotated")) + 4000
     try:
-        wait_for("all lines are stored", lambda: daybook.count() >= total and daybook.count(index="joined*") >= 50, 60)
+        wait_for("all lines to be stored", lambda: daybook.count() >= total and daybook.count(index="joined*") >= 50, 60)
     except AssertionError as late:
         print(late, daybook.count(), "of", total)
     compared = 0
@@ -165,7 +178,7 @@ def story(engine, daybook):
             texts = [text for _, _, text in lines_of(daybook, ids[name])]
             wanted = collections.Counter(f"rotated line {i} with some text behind it" for i in range(4000))
             missing, doubled = wanted - collections.Counter(texts), collections.Counter(texts) - wanted
-            print(f"rotated: {sum(missing.values())} missing, {sum(doubled.values())} doubled of 4000")
+            print(f"  rotated: {sum(missing.values())} missing, {sum(doubled.values())} doubled of 4000")
             assert not doubled, list(doubled)[:5]
         else:
             compared += compare(name, lines, lines_of(daybook, ids[name]))
@@ -175,7 +188,7 @@ def story(engine, daybook):
     for source in ("docker", "joined"):
         daybook.settled_books(source)
     daybook.stop()
-    print(f"{compared} lines of {len(expected)} containers are stored exactly once")
+    print(f"  {compared} lines of {len(expected)} containers are stored exactly once")
 
 
 def text_by_time(lines):
@@ -186,35 +199,35 @@ def text_by_time(lines):
     return characters
 
 
-def story_of_files(engine, daybook):
+def compare_texts(daybook, turn, expected):
+    for name, (id, lines) in expected.items():
+        wanted = text_by_time(lines)
+        try:
+            wait_for("its text to be stored", lambda: text_by_time(lines_of(daybook, id)) == wanted, 80)
+        except AssertionError:
+            compare(f"{turn}: {name}", lines, lines_of(daybook, id))
+            raise
+        # In files a long line is stored in pieces when the other stream writes into it.
+        if not name.startswith("long"):
+            compare(f"{turn}: {name}", lines, lines_of(daybook, id))
+
+
+def change_over(engine, daybook):
     """The same containers through the engine's files, then through its API, then through its files again."""
-    compared = 0
-    for name, socket in [("files", engine.work / "none.sock"), ("api", engine.socket), ("files-again", engine.work / "none.sock")]:
-        daybook.configure(BOTH_WAYS.format(socket=socket, data_root=engine.work / "docker"))
-        daybook.start()
-        start(f"new-{name}", BOTH % 500)
-        start(f"long-{name}", LONG.replace("; printf 'no end'", ""))
-        wait_for("the containers end", lambda: not docker("ps", "-q"), 60)
-        rows = [line.split() for line in docker("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}").splitlines()]
-        expected = {name: (container, engine_lines(engine, container)) for container, name in rows if name != "rotated"}
+    for turn, socket in [("files", None), ("api", engine.socket), ("files-again", engine.work / "none.sock")]:
+        if socket:
+            read_by(daybook, engine, socket)
+        engine.run(f"new-{turn}", BOTH % 500, "-d")
+        engine.run(f"long-{turn}", LONG.replace("; printf 'no end'", ""), "-d")
+        wait_for("the containers to end", lambda: not docker("ps", "-q"), 60)
+        expected = {name: (id, engine_lines(engine, id)) for name, id in listed() if name != "rotated"}
         total = sum(len(lines) for _, lines in expected.values())
-        wait_for("all lines are stored", lambda: daybook.count() >= total, 60)
+        compare_texts(daybook, turn, expected)
         daybook.kill()
         daybook.start()
-        # A last line without an end is waited for a minute, in files.
-        for container, (id, lines) in expected.items():
-            wanted = text_by_time(lines)
-            try:
-                wait_for("its text is stored", lambda: text_by_time(lines_of(daybook, id)) == wanted, 80)
-            except AssertionError:
-                compare(f"{name}: {container}", lines, lines_of(daybook, id))
-                raise
-            # In files a long line is stored in pieces when the other stream writes into it.
-            if not container.startswith("long"):
-                compare(f"{name}: {container}", lines, lines_of(daybook, id))
-        compared = total
+        compare_texts(daybook, turn, expected)
         daybook.kill()
-    print(f"{compared} lines are stored exactly once, going over from files to the API and back")
+    print(f"  {total} lines are stored exactly once, going over from files to the API and back")
 
 
 with workplace() as work:

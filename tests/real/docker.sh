@@ -8,6 +8,8 @@
 
 source "$(dirname "$0")/prepare.bash"
 
-if ! command -v dockerd > /dev/null || [ ! -x /bin/busybox ]; then install_packages docker.io busybox-static; fi
+install_packages dockerd docker.io
+install_packages /bin/busybox busybox-static
+install_packages ip iproute2
 
 exec python3 tests/real/docker.py

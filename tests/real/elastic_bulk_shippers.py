@@ -6,7 +6,6 @@ Every event must arrive once, also when daybook is killed under a shipper that w
 
 import gzip
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -14,21 +13,12 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import Daybook, end_of, spawn, wait_for, workplace
+from harness import Daybook, end_of, equal, fail, scenario, spawn, spawn_rsyslog, stop, wait_for, workplace
 
 RSYSLOG, GO_SENDER = pathlib.Path(sys.argv[1]), sys.argv[2]
 COUNT = 2000
 # Of rsyslog, as maxbytes of 2 kB makes them.
 BATCH_MAX = 40
-
-
-def fail(text):
-    raise SystemExit(f"FAILED: {text}")
-
-
-def equal(what, found, expected):
-    if found != expected:
-        fail(f"{what}: found {found!r}, expected {expected!r}")
 
 
 def ask(daybook, method, path, body=None, headers=None):
@@ -85,19 +75,7 @@ ruleset(name="out") {{
          action.resumeRetryCount="-1" action.resumeInterval="1" queue.type="linkedlist" queue.size="10000" {parameters})
 }}
 """)
-    libraries = os.pathsep.join(str(path) for path in [*RSYSLOG.glob("usr/lib/*-linux-gnu"), *RSYSLOG.glob("lib/*-linux-gnu")])
-    modules, = RSYSLOG.glob("usr/lib/*/rsyslog")
-    arguments = [RSYSLOG / "usr/sbin/rsyslogd", "-n", "-f", folder / "rsyslog.conf", "-i", folder / "pid", "-M", modules]
-    return spawn(arguments, folder / "peer.log", env={**os.environ, "LD_LIBRARY_PATH": libraries}, cwd=folder)
-
-
-def stop(process):
-    process.terminate()
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    return spawn_rsyslog(RSYSLOG, folder)
 
 
 def numbers_of(documents):
@@ -244,11 +222,16 @@ def check_handshakes(daybook):
 
 def main(work):
     daybook = Daybook(work / "daybook").start()
-    check_handshakes(daybook)
-    check_node(daybook)
-    check_rsyslog(daybook, work)
-    check_rsyslog_while_daybook_is_killed(daybook, work)
-    check_go(daybook, work)
+    with scenario("what Filebeat and Logstash ask"):
+        check_handshakes(daybook)
+    with scenario("Node"):
+        check_node(daybook)
+    with scenario("rsyslog"):
+        check_rsyslog(daybook, work)
+    with scenario("rsyslog, daybook killed under it"):
+        check_rsyslog_while_daybook_is_killed(daybook, work)
+    with scenario("Go, daybook killed under it"):
+        check_go(daybook, work)
     daybook.settled_books("elastic_bulk")
     daybook.stop()
 

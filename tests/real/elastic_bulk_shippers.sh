@@ -9,8 +9,7 @@
 source "$(dirname "$0")/prepare.bash"
 
 command -v apt-get > /dev/null || skip "there is no apt-get to get rsyslog with"
-unpack rsyslog rsyslog rsyslog-elasticsearch || { apt-get -qq update && unpack rsyslog rsyslog rsyslog-elasticsearch; } \
-    || skip "rsyslog-elasticsearch cannot be downloaded"
+unpack rsyslog rsyslog rsyslog-elasticsearch
 node_packages "$PEERS/node" es7@npm:@elastic/elasticsearch@7.17.14 es8@npm:@elastic/elasticsearch@8.19.1 \
     es9@npm:@elastic/elasticsearch@9.5.1 winston@3 winston-elasticsearch@0.19.0 pino@9 pino-elasticsearch@9.0.0
 go_program "$PEERS/sender" tests/real/elastic_sender.go.txt github.com/elastic/go-elasticsearch/v8@v8.19.7

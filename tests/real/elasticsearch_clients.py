@@ -8,7 +8,7 @@ import datetime
 import elasticsearch
 from elasticsearch import Elasticsearch, helpers
 
-from harness import Daybook, workplace
+from harness import Daybook, equal, scenario, workplace
 
 MAJOR = elasticsearch.VERSION[0] if hasattr(elasticsearch, "VERSION") else int(elasticsearch.__versionstr__.split(".")[0])
 INDEX = "clients"
@@ -30,10 +30,6 @@ def search(client, **question):
     return body(client.search(index=INDEX, **question))
 
 
-def equal(found, expected, what):
-    assert found == expected, f"{what}: found {found!r}, expected {expected!r}"
-
-
 def check_handshake(client):
     information = body(client.info())
     assert information["version"]["number"].split(".")[0].isdigit(), information
@@ -43,24 +39,24 @@ def check_handshake(client):
 def check_single_documents(client):
     document = {"@timestamp": time_of(0), "message": "one document", "nested": {"b": [1, 2.5, None]}, "level": "info"}
     reply = body(client.index(index=INDEX, id="one", refresh=True, document=document))
-    equal(reply["result"], "created", "index")
-    equal(bool(client.exists(index=INDEX, id="one")), True, "exists")
-    equal(bool(client.exists(index=INDEX, id="none")), False, "exists of nothing")
+    equal("index", reply["result"], "created")
+    equal("exists", bool(client.exists(index=INDEX, id="one")), True)
+    equal("exists of nothing", bool(client.exists(index=INDEX, id="none")), False)
     found = body(client.get(index=INDEX, id="one"))
-    equal((found["found"], found["_source"]), (True, document), "get")
+    equal("get", (found["found"], found["_source"]), (True, document))
 
     document["message"] = "replaced"
     reply = body(client.index(index=INDEX, id="one", refresh=True, document=document))
-    equal(reply["result"], "updated", "index again")
-    equal(body(client.get(index=INDEX, id="one"))["_source"]["message"], "replaced", "get after replacing")
+    equal("index again", reply["result"], "updated")
+    equal("get after replacing", body(client.get(index=INDEX, id="one"))["_source"]["message"], "replaced")
     try:
         client.create(index=INDEX, id="one", document=document)
         raise AssertionError("create of an id that exists was not refused")
     except elasticsearch.ConflictError:
         pass
 
-    equal(body(client.delete(index=INDEX, id="one", refresh=True))["result"], "deleted", "delete")
-    equal(bool(client.exists(index=INDEX, id="one")), False, "exists after delete")
+    equal("delete", body(client.delete(index=INDEX, id="one", refresh=True))["result"], "deleted")
+    equal("exists after delete", bool(client.exists(index=INDEX, id="one")), False)
     try:
         client.get(index=INDEX, id="one")
         raise AssertionError("get of a deleted document was not a 404")
@@ -83,9 +79,9 @@ def actions():
 
 def check_bulk(client):
     stored, errors = helpers.bulk(client, actions(), chunk_size=100, refresh=True)
-    equal((stored, errors), (COUNT, []), "bulk")
+    equal("bulk", (stored, errors), (COUNT, []))
     stored, errors = helpers.bulk(client, actions(), raise_on_error=False, refresh=True)
-    equal((stored, {error["create"]["status"] for error in errors}), (0, {409}), "the same ids again")
+    equal("the same ids again", (stored, {error["create"]["status"] for error in errors}), (0, {409}))
 
 
 def check_search(client):
@@ -96,9 +92,9 @@ def check_search(client):
         size=5,
         track_total_hits=True,
     )
-    equal(reply["hits"]["total"], {"value": COUNT // 10, "relation": "eq"}, "total")
-    equal([hit["_source"]["number"] for hit in reply["hits"]["hits"]], [240, 230, 220, 210, 200], "newest errors")
-    equal(reply["timed_out"], False, "timed_out")
+    equal("total", reply["hits"]["total"], {"value": COUNT // 10, "relation": "eq"})
+    equal("newest errors", [hit["_source"]["number"] for hit in reply["hits"]["hits"]], [240, 230, 220, 210, 200])
+    equal("timed_out", reply["timed_out"], False)
 
     reply = search(
         client,
@@ -111,11 +107,11 @@ def check_search(client):
             "largest": {"max": {"field": "number"}},
         },
     )
-    equal(reply["hits"]["total"]["value"], 45, "range and term")
+    equal("range and term", reply["hits"]["total"]["value"], 45)
     aggregations = reply["aggregations"]
-    equal(sum(bucket["doc_count"] for bucket in aggregations["over_time"]["buckets"]), 45, "date_histogram")
-    equal([(b["key"], b["doc_count"]) for b in aggregations["levels"]["buckets"]], [("info", 45)], "terms")
-    equal(aggregations["largest"]["value"], 149.0, "max")
+    equal("date_histogram", sum(bucket["doc_count"] for bucket in aggregations["over_time"]["buckets"]), 45)
+    equal("terms", [(b["key"], b["doc_count"]) for b in aggregations["levels"]["buckets"]], [("info", 45)])
+    equal("max", aggregations["largest"]["value"], 149.0)
 
 
 def check_paging(client):
@@ -130,14 +126,14 @@ def check_paging(client):
             break
         seen += [hit["_source"]["number"] for hit in hits]
         after = hits[-1]["sort"]
-    equal(seen, list(range(COUNT)), "all pages")
+    equal("all pages", seen, list(range(COUNT)))
 
 
 def check_count_and_msearch(client):
     # Version 7 takes these two as bodies only.
     question = {"query": {"term": {"level": "error"}}}
     reply = client.count(index=INDEX, body=question) if MAJOR == 7 else client.count(index=INDEX, **question)
-    equal(body(reply)["count"], COUNT // 10, "count")
+    equal("count", body(reply)["count"], COUNT // 10)
 
     searches = [
         {"index": INDEX},
@@ -149,9 +145,9 @@ def check_count_and_msearch(client):
     ]
     reply = client.msearch(body=searches) if MAJOR == 7 else client.msearch(searches=searches)
     first, missing, wrong = body(reply)["responses"]
-    equal([hit["_id"] for hit in first["hits"]["hits"]], ["n7"], "msearch by id")
-    equal(missing["hits"]["hits"], [], "msearch of a missing index")
-    equal(wrong["status"], 400, "msearch with a wrong query")
+    equal("msearch by id", [hit["_id"] for hit in first["hits"]["hits"]], ["n7"])
+    equal("msearch of a missing index", missing["hits"]["hits"], [])
+    equal("msearch with a wrong query", wrong["status"], 400)
     assert "error" in wrong, wrong
 
 
@@ -172,8 +168,7 @@ def main(address):
     check_paging(client)
     check_count_and_msearch(client)
     check_errors(client)
-    print(f"  {elasticsearch.__versionstr__}: fine")
 
 
-with workplace() as work:
+with workplace() as work, scenario(f"elasticsearch {elasticsearch.__versionstr__}"):
     main(Daybook(work).start().address)

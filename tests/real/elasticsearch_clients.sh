@@ -6,7 +6,6 @@
 source "$(dirname "$0")/prepare.bash"
 
 for version in 7.17.12 8.19.3 9.5.1; do
-    echo "elasticsearch $version"
     python_packages "$PEERS/$version" "elasticsearch==$version"
     "$PEERS/$version/bin/python" tests/real/elasticsearch_clients.py
 done

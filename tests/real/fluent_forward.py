@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from harness import Daybook, wait_for, workplace
+from harness import Daybook, fail, scenario, wait_for, workplace
 
 PEERS = pathlib.Path(sys.argv[1])
 EVENTS = 1000
@@ -24,7 +24,7 @@ def compare(daybook, tag, count, doubles_allowed=0):
     stored = [event["message"] for event in events(daybook, tag)]
     sent = {f"message {n} naïve \"quoted\"" for n in range(count)}
     if set(stored) != sent or len(stored) - len(sent) > doubles_allowed:
-        raise SystemExit(f"FAILED: {tag}: {count} sent, {len(stored)} stored, missing {sorted(sent - set(stored))[:3]}")
+        fail(f"{tag}: {count} sent, {len(stored)} stored, missing {sorted(sent - set(stored))[:3]}")
     print(f"  {tag}: {count} sent, {len(stored)} stored")
 
 
@@ -79,40 +79,43 @@ def node_logger(daybook, mode, ack, tag, *keys, count=EVENTS):
 def finished(process, seconds=120):
     out, err = process.communicate(timeout=seconds)
     if process.returncode != 0:
-        raise SystemExit(f"FAILED: the sender said {out} {err}")
+        fail(f"the sender said {out} {err}")
 
 
 def main(work):
     daybook = Daybook(work / "open", "forward: { type: fluent_forward }", ["fluent_forward"]).start()
-    python_logger(daybook)
+    with scenario("Python"):
+        python_logger(daybook)
     for mode in ("Message", "Forward", "PackedForward", "CompressedPackedForward"):
         for ack in ("ack", "none"):
             tag = f"{mode.lower()}-{ack}"
-            finished(node_logger(daybook, mode, ack, tag))
-            compare(daybook, f"node.{tag}", EVENTS)
+            with scenario(tag):
+                finished(node_logger(daybook, mode, ack, tag))
+                compare(daybook, f"node.{tag}", EVENTS)
 
-    print("kill -9 under a sender that wants acknowledgements")
-    sender = node_logger(daybook, "PackedForward", "ack", "killed", count=3000)
-    for at in (300, 1200):
-        wait_for("some progress", lambda: len(events(daybook, "node.killed")) > at)
-        daybook.kill()
-        daybook.start()
-    finished(sender)
-    # A chunk that was durable when its answer was lost comes again.
-    compare(daybook, "node.killed", 3000, doubles_allowed=3000)
-    books = daybook.settled_books("forward")
-    assert not books["dropped"] and not books["rejected"]
+    with scenario("kill -9 under a sender that wants acknowledgements"):
+        sender = node_logger(daybook, "PackedForward", "ack", "killed", count=3000)
+        for at in (300, 1200):
+            wait_for("some progress", lambda: len(events(daybook, "node.killed")) > at)
+            daybook.kill()
+            daybook.start()
+        finished(sender)
+        # A chunk that was durable when its answer was lost comes again.
+        compare(daybook, "node.killed", 3000, doubles_allowed=3000)
+        books = daybook.settled_books("forward")
+        assert not books["dropped"] and not books["rejected"]
 
-    closed = Daybook(work / "closed", "forward: { type: fluent_forward, shared_key: k3y, users: { ann: pw } }",
-                     ["fluent_forward"]).start()
-    finished(node_logger(closed, "PackedForward", "ack", "known", "k3y", "ann", "pw"))
-    compare(closed, "node.known", EVENTS)
-    for keys in (("wrong", "ann", "pw"), ("k3y", "ann", "wrong"), ("k3y", "bob", "pw")):
-        sender = node_logger(closed, "PackedForward", "ack", "unknown", *keys, count=1)
-        time.sleep(2)
-        sender.kill()
-    assert not events(closed, "node.unknown")
-    print("  a wrong key, password or user brings nothing in")
+    with scenario("keys and users"):
+        closed = Daybook(work / "closed", "forward: { type: fluent_forward, shared_key: k3y, users: { ann: pw } }",
+                         ["fluent_forward"]).start()
+        finished(node_logger(closed, "PackedForward", "ack", "known", "k3y", "ann", "pw"))
+        compare(closed, "node.known", EVENTS)
+        for keys in (("wrong", "ann", "pw"), ("k3y", "ann", "wrong"), ("k3y", "bob", "pw")):
+            sender = node_logger(closed, "PackedForward", "ack", "unknown", *keys, count=1)
+            time.sleep(2)
+            sender.kill()
+        assert not events(closed, "node.unknown")
+        print("  a wrong key, password or user brings nothing in")
 
 
 with workplace() as work:

@@ -4,7 +4,6 @@ Readings of the node exporter before and after daybook's must enclose it: series
 side. Then load is made, and must be seen under the name of who makes it.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -14,7 +13,7 @@ import sys
 import time
 import urllib.request
 
-from harness import Daybook, free_ports, spawn, wait_for, workplace
+from harness import Daybook, cpu_seconds, fail, free_ports, scenario, spawn, wait_for, workplace
 
 NODE_EXPORTER = sys.argv[1]
 COLLECTORS = ["cpu", "stat", "loadavg", "meminfo", "vmstat", "diskstats", "filesystem", "netdev", "filefd", "uname", "pressure", "time"]
@@ -26,10 +25,6 @@ ONLY_THEIRS = re.compile(
 # Between two readings these may go up and down by more than what the two tell.
 RESTLESS = re.compile(r"^node_(memory_(?!MemTotal|SwapTotal|Hugepagesize|HugePages|CommitLimit|Vmalloc|DirectMap)|procs_|load|filefd_alloc|"
                       r"disk_io_now|filesystem_(free|avail|files_free))")
-
-
-def fail(text):
-    raise SystemExit(f"FAILED: {text}")
 
 
 def metrics_of(port):
@@ -70,7 +65,7 @@ def check_against_node_exporter(port, exporter):
         mount = next(label.removeprefix("mountpoint=") for label in key if label.startswith("mountpoint="))
         before[key] = after[key] = float(bool(os.statvfs(mount).f_flag & os.ST_RDONLY))
     # It knows its names of memory one by one; the kernel has more.
-    more = {key for key in ours.keys() - before.keys() if not key[0].startswith("node_memory_")}
+    more = {key for key in ours.keys() - before.keys() - after.keys() if not key[0].startswith("node_memory_")}
     for what, keys in [("daybook lacks", theirs - ours.keys()), ("the node exporter lacks", more)]:
         if keys:
             fail(f"{what} {len(keys)} series: {sorted(keys)[:10]}")
@@ -135,8 +130,7 @@ def check_load(daybook, work):
     process = spawn([burner], "/dev/null")
     wait_for("documents about the burner", lambda: count("system.process.cpu.total.pct:>0.2") >= 2)
     found, seconds = series(daybook.ports.http), time.monotonic() - started
-    ticks = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    spent = (int(ticks[11]) + int(ticks[12])) / 100
+    spent = cpu_seconds(process)
     process.kill()
     process.wait()
     told = sum(found[("namedprocess_namegroup_cpu_seconds_total", "groupname=burner", f"mode={mode}")] for mode in ("user", "system"))
@@ -176,17 +170,19 @@ def main(work):
            *[f"--collector.{name}" for name in COLLECTORS]], work / "node_exporter.log")
     wait_for("the node exporter", lambda: answers(exporter))
     daybook = Daybook(work / "daybook", "machine: { type: host, processes: 50 }").start()
-    ours = check_against_node_exporter(daybook.ports.http, exporter)
-    check_against_tools(ours)
-    check_process(daybook)
+    with scenario("beside the node exporter, free, df and ps"):
+        ours = check_against_node_exporter(daybook.ports.http, exporter)
+        check_against_tools(ours)
+        check_process(daybook)
     time.sleep(1)
     if daybook.count(index="*") != 0:
         fail("documents were written that nobody wanted")
     daybook.stop()
     daybook.configure("machine: { type: host, documents: true, interval: 1s }")
     daybook.start()
-    check_load(daybook, work)
-    check_documents(daybook)
+    with scenario("load"):
+        check_load(daybook, work)
+        check_documents(daybook)
     daybook.stop()
 
 

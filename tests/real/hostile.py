@@ -7,6 +7,7 @@
 - greed: one peer does not get more connections than its share.
 """
 
+import contextlib
 import gzip
 import itertools
 import json
@@ -20,9 +21,8 @@ import time
 import zlib
 
 import senders
-from harness import wait_for, workplace
-from running_daybook import Daybook
-from senders import field, msgpack_text, varint
+from harness import Daybook, fail, scenario, wait_for, workplace
+from senders import LISTENERS, field, msgpack_text, varint
 
 PARTS = sys.argv[1:] or ["bombs", "inflated", "swarms", "crowds", "greed"]
 MIB = 1 << 20
@@ -71,7 +71,7 @@ class Hostile:
     def __init__(self, work):
         kinds = {kind.source: kind.settings for kind in senders.ALL.values() if kind.settings and kind is not senders.File}
         kinds |= {"syslog": "syslog: { type: syslog, index: run }", "gelf": "gelf: { type: gelf, index: run }"}
-        self.daybook = Daybook(work, "\n  ".join(kinds.values()), f"limits: {{ memory: {MEMORY_MIB}MiB }}\n").start()
+        self.daybook = Daybook(work, "\n".join(kinds.values()), LISTENERS, f"limits: {{ memory: {MEMORY_MIB}MiB }}\n").start()
 
     def growth(self, attack):
         """What the attack says, and by how many MiB memory grew at its peak."""
@@ -152,7 +152,7 @@ def part_bombs(hostile):
 
         def datagrams():
             for _ in range(20):
-                gelf.open().sendto(bomb, ("127.0.0.1", hostile.daybook.port("gelf_udp")))
+                gelf.open().sendto(bomb, ("127.0.0.1", hostile.daybook.ports.gelf_udp))
             return wait_for("bombs to be counted", lambda: hostile.reasons("gelf", before).get("too_large") == 20)
         said, grown = hostile.growth(datagrams)
         judge(f"gelf {encoding}, 20 datagrams", len(bomb), hostile.reasons("gelf", before), grown, said)
@@ -180,10 +180,10 @@ def part_inflated(hostile):
         return wait_for("them to be accepted", lambda: daybook.books("gelf")["accepted"] == had + 100)
 
     def inflated():
-        return hundred_more(lambda: gelf.open().sendto(small, ("127.0.0.1", daybook.port("gelf_udp"))))
+        return hundred_more(lambda: gelf.open().sendto(small, ("127.0.0.1", daybook.ports.gelf_udp)))
 
     def as_they_are():
-        return hundred_more(lambda: plain.open().sendall(message + b"\0")) and daybook.quiet_books("gelf")["in_flight"] == 0
+        return hundred_more(lambda: plain.open().sendall(message + b"\0")) and daybook.quiet_books("gelf")[0]["in_flight"] == 0
 
     def begin_anew():
         daybook.kill()
@@ -196,12 +196,12 @@ def part_inflated(hostile):
     said, grown = hostile.growth(inflated)
     judge("gelf zlib, 100 of 1 MiB each, index stalled", len(small), said, grown, said)
     obstacle.unlink()
-    stored = daybook.quiet_books("gelf")["stored"]
+    stored = daybook.quiet_books("gelf")[0]["stored"]
     if stored != 100:
         fail(f"of 100 events {stored} are stored")
 
     growths = []
-    for send in (as_they_are, lambda: inflated() and daybook.quiet_books("gelf")["in_flight"] == 0):
+    for send in (as_they_are, lambda: inflated() and daybook.quiet_books("gelf")[0]["in_flight"] == 0):
         begin_anew()
         growths.append(hostile.growth(send))
     (_, of_events), (said, grown) = growths
@@ -214,7 +214,7 @@ def part_inflated(hostile):
 def grpc_bomb(daybook):
     import grpc
 
-    channel = grpc.insecure_channel(f"127.0.0.1:{daybook.port('otlp_grpc')}", options=[("grpc.max_send_message_length", -1)])
+    channel = grpc.insecure_channel(f"127.0.0.1:{daybook.ports.otlp_grpc}", options=[("grpc.max_send_message_length", -1)])
     export = channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
     try:
         export(bytes(BOMB_BYTES), timeout=60, compression=grpc.Compression.Gzip)
@@ -296,8 +296,9 @@ def part_swarms(hostile):
         said, grown = hostile.growth(lambda: hostile.post(path, body, content_type, encoding))
         judge(f"{request.__name__} of small events", len(body), said, grown, said[:3] not in ("500", "502"), MEMORY_MIB // 2)
     streams = [
+        # Twice as many take twice as long and no more memory.
         ("fluent_forward gzip of small events", senders.FluentForward,
-         packed_forward(gzipped(b"\x92\x00\x80", MESSAGE_BYTES - MIB))),
+         packed_forward(gzipped(b"\x92\x00\x80", MESSAGE_BYTES // 2))),
         ("beats zlib of small events", senders.Beats,
          beats_window((MESSAGE_BYTES - MIB) // MIB * (MIB // 12), deflated(b"2J" + struct.pack(">II", 1, 2) + b"{}", MESSAGE_BYTES - MIB))),
     ]
@@ -310,51 +311,57 @@ def part_swarms(hostile):
 def judge(name, sent_bytes, said, grown, is_right, growth_max=GROWTH_MIB_MAX):
     print(f"  {name}: {sent_bytes / 1024:.0f} KiB sent, {grown} MiB more at the peak: {str(said)[:140]}", flush=True)
     if not is_right:
-        fail(f"{name}: answered {said}")
+        note(f"{name}: answered {said}")
     if grown >= growth_max:
-        fail(f"{name}: memory grew by {grown} MiB")
+        note(f"{name}: memory grew by {grown} MiB")
 
 
 FAILURES = []
 
 
-def fail(what):
+def note(what):
     """The others are tried all the same."""
     print(f"  FAILED: {what}", flush=True)
     FAILURES.append(what)
 
 
 def part_crowds(hostile):
+    # Two daybooks, one with a crowd, are asked by turns, so that what else the machine does slows both. It must still be quiet:
+    # nothing else may run beside this part.
+    alone = Hostile(hostile.daybook.folder / "alone").daybook
     for listener, kind in {"http": senders.HttpLines, "otlp_grpc": senders.OtlpGrpc, "otlp_http": senders.OtlpHttp,
                            "fluent_forward": senders.FluentForward, "beats": senders.Beats}.items():
-        alone = latencies(hostile.daybook, kind)
-        crowd = Crowd(hostile.daybook.port(listener))
+        crowd = Crowd(getattr(hostile.daybook.ports, listener))
         # Longer than a silent connection is kept when others want its seat.
         time.sleep(6)
-        crowded = latencies(hostile.daybook, kind)
+        taken = {alone: [], hostile.daybook: []}
+        for _ in range(20):
+            for daybook, milliseconds in taken.items():
+                milliseconds += latencies(daybook, kind)
         memory = hostile.daybook.memory_kib() // 1024
         crowd.leave()
+        (p50_alone, p99_alone), (p50, p99) = map(p50_and_p99, taken.values())
         print(f"  {listener}: {crowd.silent} silent and {crowd.slow} slow connections; p50 and p99 of a healthy client "
-              f"{alone[0]:.1f} and {alone[1]:.1f} ms before, {crowded[0]:.1f} and {crowded[1]:.1f} ms beside them, {memory} MiB",
-              flush=True)
-        # Figures are for people; a client that is starved fails on the slowest machine, too.
-        if crowded[0] > 2 * alone[0] + 25 or crowded[1] > 1000:
-            fail(f"{listener}: a healthy client is slowed down")
+              f"{p50_alone:.1f} and {p99_alone:.1f} ms without, {p50:.1f} and {p99:.1f} ms beside them, {memory} MiB")
+        if p50 > 1.5 * p50_alone + 2 or p99 > 2 * p99_alone + 20:
+            note(f"{listener}: a healthy client is slowed down")
+    alone.kill()
 
 
-def latencies(daybook, kind, count=300):
-    """Of batches of ten events, until they are acknowledged, connection included; milliseconds, the middle and the 99th of 100."""
-    taken, numbers = [], itertools.count()
-    for at in range(count):
-        if at % 50 == 0:
-            sender = kind(daybook)
+def latencies(daybook, kind):
+    """Of thirty batches of ten events, until they are acknowledged, the connection included; milliseconds."""
+    taken, sender = [], kind(daybook)
+    for _ in range(30):
         begun = time.monotonic()
-        sender.send([next(numbers) for _ in range(10)], 0)
+        sender.send(range(10), 0)
         taken.append((time.monotonic() - begun) * 1000)
-        if at % 50 == 49:
-            sender.close()
-    taken.sort()
-    return taken[count // 2], taken[count * 99 // 100]
+    sender.close()
+    return taken
+
+
+def p50_and_p99(milliseconds):
+    found = sorted(milliseconds)
+    return found[len(found) // 2], found[len(found) * 99 // 100]
 
 
 class Crowd:
@@ -372,14 +379,16 @@ class Crowd:
         self.thread.start()
 
     def drip(self):
+        """A byte a second from each, a tenth of them at a time."""
         request = itertools.cycle(b"2W\x00\x00")
-        while not self.stop.wait(1):
+        while True:
             byte = bytes([next(request)])
-            for connection in self.dripping:
-                try:
-                    connection.send(byte)
-                except OSError:
-                    pass
+            for tenth in range(10):
+                if self.stop.wait(0.1):
+                    return
+                for connection in self.dripping[tenth::10]:
+                    with contextlib.suppress(OSError):
+                        connection.send(byte)
 
     def leave(self):
         self.stop.set()
@@ -399,12 +408,12 @@ def part_greed(hostile):
         for _ in range(most + 200):
             connection = socket.socket()
             connection.bind(("127.0.99.1", 0))
-            connection.connect(("127.0.0.1", hostile.daybook.port(listener)))
+            connection.connect(("127.0.0.1", getattr(hostile.daybook.ports, listener)))
             greedy.append(connection)
         try:
             wait_for("some to be turned away", lambda: sum(map(is_turned_away, greedy)) >= len(greedy) - most, 20)
         except AssertionError:
-            fail(f"{listener}: more than {most} connections of one peer")
+            note(f"{listener}: more than {most} connections of one peer")
         away = sum(map(is_turned_away, greedy))
         sender = kind(hostile.daybook)
         sender.send(range(10), 0)
@@ -427,13 +436,13 @@ def is_turned_away(connection):
 
 def main(work):
     for part in PARTS:
-        print(part, flush=True)
-        hostile = Hostile(work / part)
-        hostile.is_well()
-        globals()[f"part_{part}"](hostile)
-        hostile.daybook.kill()
+        with scenario(part):
+            hostile = Hostile(work / part)
+            hostile.is_well()
+            globals()[f"part_{part}"](hostile)
+            hostile.daybook.kill()
     if FAILURES:
-        raise SystemExit("FAILED:\n" + "\n".join(FAILURES))
+        fail("\n".join(FAILURES))
 
 
 with workplace() as work:

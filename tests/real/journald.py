@@ -6,7 +6,6 @@ Called by journald.sh with systemd-journal-remote.
 
 import collections
 import json
-import os
 import random
 import struct
 import subprocess
@@ -14,10 +13,9 @@ import sys
 import threading
 import time
 
-from harness import Daybook, spawn, wait_for, workplace
+from harness import SEED, Daybook, scenario, spawn, wait_for, workplace
 
 REMOTE = sys.argv[1]
-SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
 RANDOM = random.Random(SEED)
 ENTRIES = 20_000
 
@@ -56,7 +54,7 @@ def micros(moment):
 
 
 def main(work):
-    print("seed", SEED, "journalctl", subprocess.run(["journalctl", "--version"], capture_output=True, text=True).stdout.split("\n")[0])
+    print("journalctl", subprocess.run(["journalctl", "--version"], capture_output=True, text=True).stdout.split("\n")[0])
     journal = work / "journal"
     journal.mkdir()
     remote = spawn([REMOTE, f"--output={journal}/remote.journal", "-"], work / "remote.log", stdin=subprocess.PIPE)
@@ -94,8 +92,8 @@ def main(work):
             "journald.custom.tag": ["a", "b"]}
     assert rest.items() <= some.items(), some
     assert daybook.settled_books("journal")["stored"] == ENTRIES
-    print(f"{ENTRIES} entries are stored exactly once after {kills} kills of daybook or its journalctl")
+    print(f"  {ENTRIES} entries are stored exactly once after {kills} kills of daybook or its journalctl")
 
 
-with workplace() as work:
+with workplace() as work, scenario("journald"):
     main(work)

@@ -6,7 +6,9 @@
 
 source "$(dirname "$0")/prepare.bash"
 
-remote=/lib/systemd/systemd-journal-remote
-if [ ! -x "$remote" ] || ! command -v journalctl > /dev/null; then install_packages systemd systemd-journal-remote; fi
+REMOTE=/lib/systemd/systemd-journal-remote
 
-exec python3 tests/real/journald.py "$remote"
+install_packages journalctl systemd
+install_packages "$REMOTE" systemd-journal-remote
+
+exec python3 tests/real/journald.py "$REMOTE"

@@ -1,28 +1,38 @@
 """A writer of numbered lines at 50 MB/s, logrotate beside it every two or three seconds, and a Daybook that is killed
 meanwhile; then what stands in the files is compared with what Daybook stored.
 
-Called by logrotate.sh with the binary, a working directory and the mode: create or copytruncate. Called with `writer` it
-is the writer.
+Called by logrotate.sh with the modes, create and copytruncate without any. Called with `writer` it is the writer.
 """
 
 import collections
-import glob
-import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 
+from harness import SEED, Daybook, scenario, spawn, wait_for, workplace
+
+RANDOM = random.Random(SEED)
 LINE_BYTES = 2000
 BYTES_A_SECOND = 50_000_000
 LINES_A_WRITE = 32
-SECONDS = int(os.environ.get("SECONDS_TO_WRITE", 16))
+SECONDS = int(os.environ.get("SECONDS_TO_WRITE", 12))
 KILLS = 5
+
+# The number is what counts; 2000 dots in each event would only be weight.
+SOURCE = "rotated: {{ type: file, include: [\"{logs}/app.log\", \"{logs}/app.log.*\"], pipeline: numbers }}"
+PIPELINE = f"""
+pipelines:
+  numbers:
+    steps:
+      - regex: {{ pattern: '^(?<n>[0-9]{{10}}) [.]{{{LINE_BYTES - 23}}} (?<end>[0-9]{{10}})$', types: {{ n: int, end: int }} }}
+      - remove: [message]
+        when: {{ field: end, exists: true }}
+"""
 
 
 def line(number):
@@ -55,127 +65,27 @@ def write(path, lines):
         signal.pause()
 
 
-if sys.argv[1] == "writer":
-    write(sys.argv[2], int(sys.argv[3]))
-    sys.exit(0)
-
-BINARY, WORK, MODE = sys.argv[1:4]
-SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
-RANDOM = random.Random(SEED)
-LOGS = f"{WORK}/{MODE}/logs"
-
-
-def wait_for(what, seconds, condition):
-    """The first true answer of condition."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds} s (seed {SEED})")
-        time.sleep(0.05)
-
-
-class Daybook:
-    def __init__(self):
-        self.process = None
-        self.data = f"{WORK}/{MODE}/data"
-        self.log = f"{WORK}/{MODE}/daybook.log"
-        # The number is what counts; 2000 dots in each event would only be weight.
-        with open(f"{WORK}/{MODE}/daybook.yaml", "w") as file:
-            file.write(f"""
-data_dir: {self.data}
-listen: {{ http: 127.0.0.1:0, otlp_grpc: off, otlp_http: off, syslog_udp: off, syslog_tcp: off }}
-sources:
-  rotated: {{ type: file, include: ["{LOGS}/app.log", "{LOGS}/app.log.*"], pipeline: numbers }}
-pipelines:
-  numbers:
-    steps:
-      - regex: {{ pattern: '^(?<n>[0-9]{{10}}) [.]{{{LINE_BYTES - 23}}} (?<end>[0-9]{{10}})$', types: {{ n: int, end: int }} }}
-      - remove: [message]
-        when: {{ field: end, exists: true }}
-""")
-
-    def start(self):
-        if os.path.exists(f"{self.data}/listeners.json"):
-            os.remove(f"{self.data}/listeners.json")
-        self.process = subprocess.Popen([BINARY, "serve", "--config", f"{WORK}/{MODE}/daybook.yaml"],
-                                        stdout=subprocess.DEVNULL, stderr=open(self.log, "ab"))
-        with open(f"{WORK}/daybook.pid", "w") as file:
-            file.write(str(self.process.pid))
-        def address():
-            assert self.process.poll() is None, open(self.log).read()[-2000:]
-            try:
-                return json.load(open(f"{self.data}/listeners.json"))["http"]
-            except (FileNotFoundError, ValueError):
-                return None
-        self.address = wait_for("daybook", 60, address)
-
-    def stop(self, how):
-        self.process.send_signal(how)
-        self.process.wait(60)
-
-    def get(self, path, body=None):
-        request = urllib.request.Request(f"http://{self.address}{path}", data=json.dumps(body).encode() if body else None,
-                                         headers={"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as reply:
-            return json.load(reply)
-
-    def count(self):
-        try:
-            reply = self.get("/logs/_count")
-            return -1 if reply.get("timed_out") else reply["count"]
-        except urllib.error.HTTPError:
-            return 0
-
-    def numbers(self):
-        """All numbers that were stored, in order. One that was stored twice shows in the count, at the latest."""
-        found, after = [], None
-        while True:
-            body = {"size": 10_000, "query": {"exists": {"field": "n"}}, "sort": [{"n": "asc"}], "_source": ["n", "end"]}
-            if after:
-                body["search_after"] = after
-            hits = self.get("/logs/_search", body)["hits"]["hits"]
-            for hit in hits:
-                assert hit["_source"]["n"] == hit["_source"]["end"], hit
-                found.append(hit["_source"]["n"])
-            if len(hits) < 10_000:
-                return found
-            after = hits[-1]["sort"]
-
-    def fragments(self):
-        body = {"size": 1000, "query": {"bool": {"must_not": [{"exists": {"field": "n"}}]}}}
-        return [hit["_source"]["message"] for hit in self.get("/logs/_search", body)["hits"]["hits"]]
-
-
 class Rotation:
     """logrotate, again and again."""
 
-    def __init__(self, writer):
-        self.settings, self.state = f"{WORK}/{MODE}/logrotate.conf", f"{WORK}/{MODE}/logrotate.state"
-        how = "copytruncate" if MODE == "copytruncate" else (
-            f"create 0644\n    compress\n    delaycompress\n    postrotate\n        kill -HUP {writer}\n    endscript")
-        with open(self.settings, "w") as file:
-            file.write(f"{LOGS}/app.log {{\n    rotate 1000\n    size 1\n    {how}\n}}\n")
-        os.chmod(self.settings, 0o644)
-        self.count = 0
-
-    def rotate(self):
-        subprocess.run(["logrotate", "--force", "--state", self.state, self.settings], check=True)
-        self.count += 1
+    def __init__(self, mode, folder, logs, writer):
+        self.settings, self.state, self.count = folder / "logrotate.conf", folder / "logrotate.state", 0
+        how = "copytruncate" if mode == "copytruncate" else (
+            f"create 0644\n    compress\n    delaycompress\n    postrotate\n        kill -HUP {writer.pid}\n    endscript")
+        self.settings.write_text(f"{logs}/app.log {{\n    rotate 1000\n    size 1\n    {how}\n}}\n")
+        self.settings.chmod(0o644)
 
     def run(self, is_written):
         while not is_written.wait(RANDOM.uniform(1.5, 3)):
-            self.rotate()
+            subprocess.run(["logrotate", "--force", "--state", self.state, self.settings], check=True)
+            self.count += 1
 
 
-def on_disk():
+def on_disk(logs):
     """The numbers of the whole lines in all files, and what stands in them besides."""
     numbers, fragments = collections.Counter(), []
-    for path in glob.glob(f"{LOGS}/app.log*"):
-        command = ["zcat", path] if path.endswith(".gz") else ["cat", path]
-        text = subprocess.run(command, capture_output=True, check=True).stdout
+    for path in logs.glob("app.log*"):
+        text = subprocess.run(["zcat" if path.suffix == ".gz" else "cat", path], capture_output=True, check=True).stdout
         for row in text.split(b"\n"):
             if len(row) == LINE_BYTES - 1 and row[:10] == row[-10:]:
                 numbers[int(row[:10])] += 1
@@ -184,59 +94,78 @@ def on_disk():
     return numbers, fragments
 
 
-def main():
-    os.mkdir(LOGS)
+def stored(daybook):
+    """How often each number was stored, and the messages of events without one."""
+    numbers, fragments = collections.Counter(), []
+    for event in daybook.events(sort=["_doc"], fields=["n", "end", "message"]):
+        if "n" in event:
+            assert event["n"] == event["end"], event
+            numbers[event["n"]] += 1
+        else:
+            fragments.append(event["message"])
+    return numbers, fragments
+
+
+def rotate(mode, folder):
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
     lines = SECONDS * BYTES_A_SECOND // LINE_BYTES
-    writer = subprocess.Popen([sys.executable, __file__, "writer", f"{LOGS}/app.log", str(lines)], stdout=subprocess.PIPE, text=True)
-    with open(f"{WORK}/writer.pid", "w") as file:
-        file.write(str(writer.pid))
-    assert writer.stdout.readline() == "writing\n"
-    is_written, rates = threading.Event(), []
-    threading.Thread(target=lambda: rates.append(float(writer.stdout.readline())), daemon=True).start()
-    rotation = Rotation(writer.pid)
-    rotating = threading.Thread(target=rotation.run, args=(is_written,))
+    said = folder / "writer.log"
+    writer = spawn([sys.executable, __file__, "writer", logs / "app.log", str(lines)], said)
+    wait_for("the writer", lambda: said.read_text().startswith("writing\n"))
+    is_written = threading.Event()
+    rotation = Rotation(mode, folder, logs, writer)
+    rotating = threading.Thread(target=rotation.run, args=(is_written,), daemon=True)
     rotating.start()
-    daybook, kills = Daybook(), 0
-    try:
+    daybook, kills = Daybook(folder / "daybook", SOURCE.format(logs=logs), more=PIPELINE).start(), 0
+    while kills < KILLS or said.read_text().count("\n") < 2:
+        time.sleep(RANDOM.uniform(0.5, 2))
+        daybook.kill()
+        kills += 1
+        # Long enough, sometimes, for a rotation that nobody sees.
+        time.sleep(RANDOM.choice([0, 0, 2.5]))
         daybook.start()
-        while kills < KILLS or not rates:
-            time.sleep(RANDOM.uniform(0.5, 2))
-            daybook.stop(signal.SIGKILL)
-            kills += 1
-            # Long enough, sometimes, for a rotation that nobody sees.
-            time.sleep(RANDOM.choice([0, 0, 2.5]))
-            daybook.start()
-        is_written.set()
-        rotating.join()
-        numbers, fragments = on_disk()
-        assert max(numbers.values()) == 1, "the files themselves have a line twice"
-        def is_through():
-            before = daybook.count()
-            time.sleep(7)
-            return before >= len(numbers) and daybook.count() == before
-        wait_for("all lines are stored", 600, is_through)
-        count, found, odd = daybook.count(), daybook.numbers(), daybook.fragments()
-        stored, twice = set(found), [n for n, times in collections.Counter(found).items() if times > 1]
-        missing = sorted(numbers.keys() - stored)
-        assert not missing, f"{len(missing)} lines are on disk and not stored: {missing[:3]} to {missing[-3:]} (seed {SEED})"
-        assert not twice and count == len(stored) + len(odd), f"{count} events, {len(stored)} lines, twice {twice[:5]} (seed {SEED})"
-        strange = [text[:60] for text in odd if text not in fragments]
-        assert not strange, f"{strange[:3]} is in no file (seed {SEED})"
-        lost = lines - len(numbers)
-        if MODE == "create":
-            assert lost == 0 and not fragments and len(stored) == lines, (lost, len(stored), fragments[:1])
-        row = next(row for row in daybook.get("/api/daybook/v1/ledger")["sources"] if row["source"] == "rotated")
-        assert row["balanced"] and row["stored"] == count, row
-        print(f"{MODE}: {lines} lines at {rates[0]} MB/s, {rotation.count} rotations, {kills} kills: every line that is on disk is stored "
-              f"exactly once (seed {SEED})")
-        if MODE == "copytruncate":
-            print(f"{MODE}: between copy and truncation logrotate destroyed {lost} of the {lines} lines; daybook had read "
-                  f"{len(stored) - len(numbers)} of them before; {len(odd)} of {len(fragments)} broken lines at the ends of copies are events")
-    finally:
-        is_written.set()
-        writer.kill()
-        if daybook.process and daybook.process.poll() is None:
-            daybook.stop(signal.SIGTERM)
+    rate = said.read_text().split()[1]
+    is_written.set()
+    rotating.join()
+    writer.kill()
+    numbers, fragments = on_disk(logs)
+    assert max(numbers.values()) == 1, "the files themselves have a line twice"
+
+    def is_through():
+        before = daybook.count()
+        return before >= len(numbers) and not time.sleep(7) and daybook.count() == before
+
+    wait_for("all lines to be stored", is_through, 600)
+    found, odd = stored(daybook)
+    twice = [number for number, times in found.items() if times > 1]
+    missing = sorted(numbers.keys() - found.keys())
+    assert not missing, f"{len(missing)} lines are on disk and not stored: {missing[:3]} to {missing[-3:]}"
+    count = daybook.count()
+    assert not twice and count == len(found) + len(odd), f"{count} events, {len(found)} lines, twice {twice[:5]}"
+    strange = [text[:60] for text in odd if text not in fragments]
+    assert not strange, f"{strange[:3]} is in no file"
+    lost = lines - len(numbers)
+    if mode == "create":
+        assert lost == 0 and not fragments and len(found) == lines, (lost, len(found), fragments[:1])
+    assert daybook.settled_books("rotated")["stored"] == count
+    daybook.stop()
+    print(f"  {mode}: {lines} lines at {rate} MB/s, {rotation.count} rotations, {kills} kills: every line that is on disk is stored "
+          "exactly once")
+    if mode == "copytruncate":
+        print(f"  {mode}: between copy and truncation logrotate destroyed {lost} of the {lines} lines; daybook had read "
+              f"{len(found) - len(numbers)} of them before; {len(odd)} of {len(fragments)} broken lines at the ends of copies are events")
 
 
-main()
+def main(work):
+    for mode in sys.argv[1:] or ["create", "copytruncate"]:
+        with scenario(mode):
+            rotate(mode, work / mode)
+        shutil.rmtree(work / mode)
+
+
+if sys.argv[1:2] == ["writer"]:
+    write(sys.argv[2], int(sys.argv[3]))
+else:
+    with workplace() as work:
+        main(work)

@@ -35,22 +35,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from harness import Daybook, end_of, free_ports, spawn, wait_for, workplace
+from harness import SEED, Daybook, end_of, equal, fail, free_ports, scenario, spawn, wait_for, workplace
 
 RUST_SENDER, COLLECTOR = sys.argv[1:3]
 COUNT = 3000
 TRACE, SPAN = 0x5B8EFFF798038103D269B633813FC60C, 0xEEE19B7EC3C1B174
 METRICS_REFUSED = "does not store metrics yet"
 TRACES_REFUSED = "does not store traces yet"
-
-
-def fail(text):
-    raise SystemExit(f"FAILED: {text}")
-
-
-def equal(what, found, expected):
-    if found != expected:
-        fail(f"{what}: found {found!r}, expected {expected!r}")
 
 
 def refused(daybook):
@@ -337,9 +328,9 @@ def collector_tells_of_refusals(daybook, collector):
     print("  collector: metrics and traces refused, which both exporters tell")
 
 
-def collector_while_daybook_restarts(daybook, collector, seed):
+def collector_while_daybook_restarts(daybook, collector):
     """Sending goes on while daybook is stopped and killed; only batches whose answer was lost may come twice."""
-    chance, count = random.Random(seed), 8000
+    chance, count = random.Random(SEED), 8000
     over_grpc, over_http = "restarts-otlp", "restarts-file"
     target = GrpcLogExporter(f"127.0.0.1:{collector.receiver}", insecure=True)
     senders = [
@@ -366,18 +357,21 @@ def collector_while_daybook_restarts(daybook, collector, seed):
 
 
 def main(work):
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
     daybook = Daybook(work / "daybook", listen=["otlp_grpc", "otlp_http"]).start()
-    python_sdk(daybook)
-    json_by_hand(daybook)
-    rust_sdk(daybook)
+    with scenario("the Python SDK"):
+        python_sdk(daybook)
+    with scenario("JSON by hand"):
+        json_by_hand(daybook)
+    with scenario("the Rust SDK"):
+        rust_sdk(daybook)
     for compression in ("none", "gzip", "zstd"):
-        collector = Collector(work, daybook, f"collector-{compression}", compression)
-        collector_sends(daybook, collector, f"collector-{compression}")
-        if compression == "gzip":
-            collector_tells_of_refusals(daybook, collector)
-    collector_while_daybook_restarts(daybook, collector, seed)
+        with scenario(f"the Collector, compression {compression}"):
+            collector = Collector(work, daybook, f"collector-{compression}", compression)
+            collector_sends(daybook, collector, f"collector-{compression}")
+            if compression == "gzip":
+                collector_tells_of_refusals(daybook, collector)
+    with scenario("the Collector, daybook restarted under it"):
+        collector_while_daybook_restarts(daybook, collector)
     daybook.stop()
 
 

@@ -1,9 +1,10 @@
-# Sourced by the scripts here: the binary to test (DAYBOOK), a folder for peers that stays (PEERS), and how to get peers.
+# Sourced by the scripts here: the binary to test (DAYBOOK), a folder for peers that stays (PEERS), and how to get peers. Scripts may
+# run next to each other; each has a folder of its own.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-export DAYBOOK="${DAYBOOK:-target/debug/daybook}" PYTHONDONTWRITEBYTECODE=1
+export DAYBOOK="${DAYBOOK:-target/debug/daybook}" PYTHONDONTWRITEBYTECODE=1 PATH="$PATH:/usr/sbin:/sbin"
 PEERS="${CARGO_TARGET_DIR:-target}/real/$(basename "$0" .sh)"
 mkdir -p "$PEERS"
 PEERS="$(realpath "$PEERS")"
@@ -17,9 +18,14 @@ skip() {
     exit 0
 }
 
+# One at a time, as two would refuse to; of others on this machine the lock is waited for.
+apt() { DEBIAN_FRONTEND=noninteractive flock "$PEERS/../apt.lock" apt-get -o DPkg::Lock::Timeout=300 "$@"; }
+
+# COMMAND PACKAGE...: what brings this command, where it is missing.
 install_packages() {
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } > /dev/null 2>&1 \
-        || skip "cannot be installed: $*"
+    local program="$1"; shift
+    if command -v "$program" > /dev/null; then return 0; fi
+    { apt update && apt install -y --no-install-recommends "$@"; } > /dev/null 2>&1 || skip "cannot be installed: $*"
 }
 
 # FOLDER PACKAGE...: a virtual environment with these packages, made again when they change.
@@ -58,16 +64,40 @@ go_program() {
 # NAME PACKAGE...: downloads Debian packages, and those they need that are not installed, and unpacks them below $PEERS/NAME. For
 # daemons of which a machine has one, and which should not run on it.
 unpack() {
-    local name="$1"; shift
-    local root="$PEERS/$name"
+    local root="$PEERS/$1"; shift
     [ ! -e "$root/done" ] || return 0
     rm -rf "$root"; mkdir -p "$root/debs"
-    local needed
-    needed="$(apt-get -s --no-install-recommends install "$@" 2>/dev/null | awk '/^Inst/ {print $2}')" || true
-    # shellcheck disable=SC2086
-    (cd "$root/debs" && apt-get -qq download $(printf '%s\n' "$@" $needed | sort -u) >&2) || return 1
+    download "$root/debs" "$@" 2> /dev/null || { apt update && download "$root/debs" "$@"; } > "$root/log" 2>&1 || skip "cannot be downloaded: $*"
     local deb
     for deb in "$root"/debs/*.deb; do dpkg-deb -x "$deb" "$root"; done
     rm -rf "$root/debs"
     touch "$root/done"
+}
+
+download() {
+    local folder="$1"; shift
+    local needed
+    needed="$(apt -s --no-install-recommends install "$@" 2> /dev/null | awk '/^Inst/ {print $2}')"
+    # shellcheck disable=SC2046,SC2086
+    (cd "$folder" && apt -qq download $(printf '%s\n' "$@" $needed | sort -u))
+}
+
+# FOLDER GROUP:NAME:VERSION: a jar of Maven Central and those it needs.
+maven_jars() {
+    local folder="$1" group name version
+    IFS=: read -r group name version <<< "$2"
+    [ ! -e "$folder/done" ] || return 0
+    rm -rf "$folder"; mkdir -p "$folder"
+    cat > "$folder/pom.xml" << POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>daybook</groupId><artifactId>peer</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>$group</groupId><artifactId>$name</artifactId><version>$version</version></dependency>
+  </dependencies>
+</project>
+POM
+    mvn -q -B -f "$folder/pom.xml" dependency:copy-dependencies -DoutputDirectory="$folder" > "$folder/log" 2>&1 \
+        || { tail -3 "$folder/log" >&2; skip "cannot be had from Maven Central: $2"; }
+    touch "$folder/done"
 }

@@ -11,7 +11,7 @@ import time
 import logging_loki
 import splunk_handler
 
-from harness import Daybook, end_of, spawn, wait_for, workplace
+from harness import Daybook, end_of, scenario, spawn, wait_for, workplace
 
 COUNT = 50
 PROMTAIL_COUNT = 30_000
@@ -82,17 +82,17 @@ def promtail(daybook, work):
 
 def main(work):
     daybook = Daybook(work, "hec: { type: splunk_hec, index: splunk, tokens: [s3cret] }").start()
-    print("Python")
-    send(daybook.address)
-    print("Node")
-    subprocess.run(["node", "tests/real/push_clients.js", daybook.address], check=True)
-    print("curl")
-    said = subprocess.run(["curl", "-sf", "--data-binary", "@-", "-H", "content-type: text/plain",
-                           f"{daybook.address}/api/daybook/v1/ingest/curl"], input=b"one\nERROR two\n", check=True, capture_output=True)
-    assert b'"accepted":2' in said.stdout, said
-    check(daybook)
-    print("Promtail's client, daybook killed under it")
-    promtail(daybook, work)
+    with scenario("Python"):
+        send(daybook.address)
+    with scenario("Node"):
+        subprocess.run(["node", "tests/real/push_clients.js", daybook.address], check=True)
+    with scenario("curl"):
+        said = subprocess.run(["curl", "-sf", "--data-binary", "@-", "-H", "content-type: text/plain",
+                               f"{daybook.address}/api/daybook/v1/ingest/curl"], input=b"one\nERROR two\n", check=True, capture_output=True)
+        assert b'"accepted":2' in said.stdout, said
+        check(daybook)
+    with scenario("Promtail's client, daybook killed under it"):
+        promtail(daybook, work)
     daybook.stop()
 
 

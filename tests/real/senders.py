@@ -15,6 +15,12 @@ import threading
 import time
 import zlib
 
+from harness import fail
+
+# Of a daybook that all of them can reach.
+LISTENERS = ("otlp_grpc", "otlp_http", "syslog_udp", "syslog_tcp", "gelf_udp", "gelf_tcp", "fluent_forward", "beats")
+# Of senders whose events have a time of their own, the same whenever they are sent.
+BEGAN = int(time.time())
 # A message is some 200 bytes long, as log lines are.
 FILLER = "the quick brown fox jumps over the lazy dog " * 4
 # Longer than limits.event of the runs.
@@ -77,7 +83,7 @@ class Stream(Sender):
 
     def open(self):
         if self.connection is None:
-            self.connection = socket.create_connection(("127.0.0.1", self.daybook.port(self.listener)), timeout=120)
+            self.connection = socket.create_connection(("127.0.0.1", getattr(self.daybook.ports, self.listener)), timeout=120)
             self.received = b""
         return self.connection
 
@@ -96,7 +102,7 @@ class Http(Sender):
 
     def post(self, path, body, content_type="application/json", **headers):
         if self.connection is None:
-            self.client = http.client.HTTPConnection("127.0.0.1", self.daybook.port(self.port), timeout=30)
+            self.client = http.client.HTTPConnection("127.0.0.1", getattr(self.daybook.ports, self.port), timeout=30)
             self.client.connect()
             self.connection = self.client.sock
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -114,7 +120,7 @@ class Http(Sender):
 
     def expect(self, status, content, expected):
         if status != expected:
-            raise SystemExit(f"FAILED: {type(self).__name__}: {status} {content[:500]}")
+            fail(f"{type(self).__name__}: {status} {content[:500]}")
 
 
 class ElasticBulk(Http):
@@ -137,7 +143,7 @@ class ElasticBulk(Http):
         said = [item["create"]["status"] for item in json.loads(content)["items"]]
         # 409: it is there already.
         if any(code not in (201, 409) for code in said[:len(numbers)]) or any(code != 400 for code in said[len(numbers):]):
-            raise SystemExit(f"FAILED: _bulk answered {content[:500]}")
+            fail(f"_bulk answered {content[:500]}")
 
 
 class ElasticBulkIds(ElasticBulk):
@@ -158,7 +164,7 @@ class HttpLines(Http):
         self.expect(status, content, 200)
         said = json.loads(content)
         if (said["accepted"], said["rejected"]) != (len(numbers), bad):
-            raise SystemExit(f"FAILED: http answered {said}")
+            fail(f"http answered {said}")
 
 
 class SplunkHec(Http):
@@ -218,7 +224,7 @@ class LokiPush(Http):
     def send(self, numbers, bad):
         def entry(number):
             # The time is the entry's own, the same whenever it is sent.
-            time = varint(1 << 3) + varint(self.daybook.began) + varint(2 << 3) + varint(number)
+            time = varint(1 << 3) + varint(BEGAN) + varint(2 << 3) + varint(number)
             return field(2, field(1, time) + field(2, text_of(number)))
         entries = b"".join(map(entry, numbers)) + field(2, b"\x12\x7f") * bad
         body = field(1, field(1, '{app="conservation"}') + entries)
@@ -261,7 +267,7 @@ class OtlpGrpc(Sender):
         try:
             if self.connection is None:
                 # Each a connection of its own.
-                self.connection = grpc.insecure_channel(f"127.0.0.1:{self.daybook.port('otlp_grpc')}", options=[
+                self.connection = grpc.insecure_channel(f"127.0.0.1:{self.daybook.ports.otlp_grpc}", options=[
                     ("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200),
                     ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 10_000)])
                 self.export = self.connection.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
@@ -270,7 +276,7 @@ class OtlpGrpc(Sender):
             # ValueError: the channel was closed meanwhile.
             code = problem.code() if isinstance(problem, grpc.RpcError) and hasattr(problem, "code") else None
             if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL):
-                raise SystemExit(f"FAILED: otlp answered {problem}") from problem
+                fail(f"otlp answered {problem}")
             time.sleep(0.1)
             if code == grpc.StatusCode.UNAVAILABLE and "journal" in (problem.details() or ""):
                 raise Refused(problem.details()) from problem
@@ -301,7 +307,7 @@ class FluentForward(Stream):
 
     def send(self, numbers, bad):
         def entry(number):
-            return b"\x92\xce" + struct.pack(">I", self.daybook.began) + b"\x81" + msgpack_text("log") + msgpack_text(text_of(number))
+            return b"\x92\xce" + struct.pack(">I", BEGAN) + b"\x81" + msgpack_text("log") + msgpack_text(text_of(number))
         entries = b"".join(map(entry, numbers)) + b"\x07" * bad
         self.chunks += 1
         chunk = f"{id(self)}-{self.chunks}"
@@ -312,7 +318,7 @@ class FluentForward(Stream):
         self.open().sendall(b"\x93" + msgpack_text("run") + b"\xc6" + struct.pack(">I", len(entries)) + entries + options)
         said = self.read(1), self.read_text(), self.read_text()
         if said != (b"\x81", b"ack", chunk.encode()):
-            raise SystemExit(f"FAILED: fluent_forward answered {said}")
+            fail(f"fluent_forward answered {said}")
 
     def read_text(self):
         head = self.read(1)[0]
@@ -335,7 +341,7 @@ class Beats(Stream):
         while True:
             said = self.read(6)
             if said[:2] != b"2A":
-                raise SystemExit(f"FAILED: beats answered {said}")
+                fail(f"beats answered {said}")
             # 0: still here.
             if struct.unpack(">I", said[2:])[0] == len(documents):
                 return
@@ -376,7 +382,7 @@ class Datagrams(Sender):
 
     def send(self, numbers, bad):
         sending = self.open()
-        address = ("127.0.0.1", self.daybook.port(self.listener))
+        address = ("127.0.0.1", getattr(self.daybook.ports, self.listener))
         for datagram in self.datagrams(numbers, bad):
             sending.sendto(datagram, address)
 
@@ -410,7 +416,8 @@ class File:
 
     source = "file"
     index = "run"
-    settings = "file: {{ type: file, include: [\"{work}/app-*.log*\"], index: run }}"
+    # FOLDER: that of daybook.
+    settings = "file: { type: file, include: [\"FOLDER/app-*.log*\"], index: run }"
     acknowledges = True
     repeats = False
     bad_reason = None

@@ -3,7 +3,6 @@
 Every part sends numbered messages under a name of its own and compares what is stored with what was sent, text by text.
 """
 
-import os
 import pathlib
 import random
 import socket
@@ -12,7 +11,7 @@ import sys
 import threading
 import time
 
-from harness import Daybook, certificate, spawn, wait_for, workplace
+from harness import Daybook, certificate, fail, scenario, spawn_rsyslog, spawn_unpacked, stop, wait_for, workplace
 
 PEERS = pathlib.Path(sys.argv[1])
 PARTS = sys.argv[2:] or ["rsyslog", "syslog_ng", "logger", "loggen", "kill", "hostile"]
@@ -37,7 +36,7 @@ def compare(daybook, name, sent, losses_allowed=0):
     missing, extra = set(sent) - set(stored), set(stored) - set(sent)
     doubled = len(stored) - len(set(stored))
     if len(missing) > losses_allowed or extra or doubled:
-        raise SystemExit(f"FAILED: {name}: sent {len(sent)}, stored {len(stored)}, doubled {doubled}\n"
+        fail(f"{name}: sent {len(sent)}, stored {len(stored)}, doubled {doubled}\n"
                          f" missing {sorted(missing)[:3]}\n not sent {sorted(extra)[:3]}")
     return stored
 
@@ -53,33 +52,11 @@ def check_fields(daybook, name, **expected):
         field = field.replace("__", ".")
         found = event.get(field)
         if found != value:
-            raise SystemExit(f"FAILED: {name}: {field} is {found!r}, expected {value!r}, in {event}")
-
-
-def library_path(root):
-    """Where the libraries of unpacked packages are."""
-    folders = {str(library.parent) for library in root.rglob("*.so*") if library.parent.name != "loggen"}
-    return ":".join(sorted(folders))
-
-
-def peer(arguments, root, work):
-    """A daemon that reads a file of lines and forwards them."""
-    return spawn(arguments, work / "peer.log", env=dict(os.environ, LD_LIBRARY_PATH=library_path(root)), cwd=work)
-
-
-def stop(process):
-    process.terminate()
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+            fail(f"{name}: {field} is {found!r}, expected {value!r}, in {event}")
 
 
 def rsyslog(work, action, name, queue=""):
     """rsyslog with an input file and one action; `name` becomes the tag."""
-    root = PEERS / "rsyslog"
-    modules = root / "usr/lib/x86_64-linux-gnu/rsyslog"
     (work / "spool").mkdir(exist_ok=True)
     (work / "rsyslog.conf").write_text(f"""
 global(workDirectory="{work}/spool" maxMessageSize="64k" preserveFQDN="on" localHostname="peer-host"
@@ -91,8 +68,7 @@ ruleset(name="out") {{
   action(name="forward" type="omfwd" target="127.0.0.1" action.resumeRetryCount="-1" action.resumeInterval="1" {action} {queue})
 }}
 """)
-    return peer([root / "usr/sbin/rsyslogd", "-n", "-f", work / "rsyslog.conf", "-i", work / "pid", "-M", modules],
-                root, work)
+    return spawn_rsyslog(PEERS / "rsyslog", work)
 
 
 def part_rsyslog(daybook, work):
@@ -115,10 +91,8 @@ def part_rsyslog(daybook, work):
         (folder / "in.log").write_text("\n".join(sent) + "\n")
         tag = name if name.startswith("rsyslog-tcp-lines") else name
         sender = rsyslog(folder, action, f"{tag}:" if "lines" in name else tag)
-        try:
-            compare(daybook, name, sent)
-        finally:
-            stop(sender)
+        compare(daybook, name, sent)
+        stop(sender)
         check_fields(daybook, name, host__name="peer-host", log__level="warn", log__syslog__facility__name="local3",
                      log__syslog__severity__name="warning", process__name=name)
         print(f"  {name}: {len(sent)} sent, {len(sent)} stored")
@@ -146,15 +120,11 @@ source s {{ file("{folder}/in.log" flags(no-parse) follow-freq(1) log-msg-size(6
 destination d {{ {destination}; }};
 log {{ source(s); rewrite {{ set("ng-host", value("HOST")); set-severity("err"); set-facility("local5"); }}; destination(d); flags(flow-control); }};
 """)
-        sender = peer([root / "usr/sbin/syslog-ng", "-F", "-f", folder / "syslog-ng.conf", "-R", folder / "persist",
-                       "-c", folder / "control", "-p", folder / "pid", "--module-path", modules, "--no-caps"], root, folder)
-        try:
-            compare(daybook, name, sent)
-        except BaseException:
-            print((folder / "peer.log").read_text()[-2000:])
-            raise
-        finally:
-            stop(sender)
+        sender = spawn_unpacked(root, "usr/sbin/syslog-ng", [
+            "-F", "-f", folder / "syslog-ng.conf", "-R", folder / "persist", "-c", folder / "control", "-p", folder / "pid",
+            "--module-path", modules, "--no-caps"], folder)
+        compare(daybook, name, sent)
+        stop(sender)
         check_fields(daybook, name, host__name="ng-host", log__level="error", log__syslog__facility__name="local5")
         print(f"  {name}: {len(sent)} sent, {len(sent)} stored")
 
@@ -187,8 +157,6 @@ def part_logger(daybook, work):
 
 def part_loggen(daybook, work):
     root = PEERS / "syslog_ng"
-    binary = root / "usr/bin/loggen"
-    environment = dict(os.environ, LD_LIBRARY_PATH=library_path(root), SYSLOGNG_PREFIX=str(root / "usr"))
     cases = {
         "tcp lines": (["--inet", "--stream"], daybook.ports.syslog_tcp, 100_000, 100_000),
         "tcp counted": (["--inet", "--stream", "--syslog-proto"], daybook.ports.syslog_tcp, 100_000, 100_000),
@@ -197,23 +165,24 @@ def part_loggen(daybook, work):
     }
     for name, (flags, port, number, rate) in cases.items():
         before = daybook.books("syslog")
-        run = subprocess.run([binary, *flags, "--number", str(number), "--rate", str(rate), "--size", "200", "--quiet",
-                              "127.0.0.1", str(port)], env=environment, capture_output=True, text=True)
-        output = run.stdout + run.stderr
+        folder = work / f"loggen {name}"
+        folder.mkdir()
+        spawn_unpacked(root, "usr/bin/loggen", [*flags, "--number", str(number), "--rate", str(rate), "--size", "200", "--quiet",
+                                                "127.0.0.1", str(port)], folder).wait()
+        output = (folder / "peer.log").read_text()
         count = [part for part in output.replace(",", " ").split() if part.startswith("count=")]
         if not count:
-            raise SystemExit(f"FAILED: loggen said: {output[-1000:]}")
+            fail(f"loggen said: {output[-1000:]}")
         sent = int(count[-1].removeprefix("count="))
 
         def news():
             books = daybook.books("syslog")
-            lost = sum(books["dropped"].values()) - sum(before["dropped"].values())
-            return books["stored"] - before["stored"], lost
+            return books["stored"] - before["stored"], books["lost"] - before["lost"]
 
         wait_for(f"{sent} messages of loggen ({name})", lambda: sum(news()) >= sent and settled(daybook), 120)
         stored, lost = news()
         if stored + lost != sent or (lost and name != "udp"):
-            raise SystemExit(f"FAILED: loggen {name}: sent {sent}, stored {stored}, counted as lost {lost}")
+            fail(f"loggen {name}: sent {sent}, stored {stored}, counted as lost {lost}")
         print(f"  loggen {name}: {sent} sent, {stored} stored, {lost} lost and counted")
 
 
@@ -221,31 +190,27 @@ def part_kill(daybook, work):
     """kill -9 of daybook under a sender with a disk queue."""
     folder = work / "kill"
     folder.mkdir()
-    name, number = "rsyslog-kill", 200_000
+    name, number = "rsyslog-kill", 100_000
     with open(folder / "in.log", "w") as lines:
         for n in range(number):
             lines.write(f"n{n:07d} {'x' * 100}\n")
     queue = ('queue.type="Disk" queue.fileName="forward" queue.maxDiskSpace="1g" queue.size="1000000" '
              'queue.saveOnShutdown="on"')
     action = f'port="{daybook.ports.syslog_tcp}" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"'
-    sender = rsyslog(folder, action, name, queue)
-    before_kill, stored_before = [], daybook.books("syslog")["stored"]
-    try:
-        for step in (1, 2, 3):
-            wait_for("some progress", lambda: daybook.count(named(name)) > number * step // 5, 180)
-            # What can be found was stored; it must survive.
-            before_kill.append(daybook.count(named(name)))
-            daybook.kill()
-            time.sleep(0.5)
-            daybook.start()
-            # The index reads what it had not yet from the journal.
-            wait_for(f"the {before_kill[-1]} events that were stored before the kill",
-                     lambda: daybook.count(named(name)) >= before_kill[-1])
-        last = number - 1
-        wait_for("the last message", lambda: has_message(daybook, name, last), 300)
-        wait_for("the books", lambda: settled(daybook))
-    finally:
-        stop(sender)
+    sender, stored_before = rsyslog(folder, action, name, queue), daybook.books("syslog")["stored"]
+    for step in (1, 2, 3):
+        wait_for("some progress", lambda: daybook.count(named(name)) > number * step // 5, 180)
+        # What can be found was stored; it must survive.
+        before_kill = daybook.count(named(name))
+        daybook.kill()
+        time.sleep(0.5)
+        daybook.start()
+        # The index reads what it had not yet from the journal.
+        wait_for(f"the {before_kill} events that were stored before the kill", lambda: daybook.count(named(name)) >= before_kill)
+    last = number - 1
+    wait_for("the last message", lambda: has_message(daybook, name, last), 300)
+    wait_for("the books", lambda: settled(daybook))
+    stop(sender)
     stored = daybook.count(named(name))
     numbers = {int(event["message"][1:8]) for event in daybook.events(named(name))}
     doubled = stored - len(numbers)
@@ -259,10 +224,10 @@ def part_kill(daybook, work):
     # Plain TCP has no acknowledgement: what the sender's kernel had taken, or we had read and not made durable, is gone, in
     # one stretch per kill. Never anything else.
     if len(gaps) > 3:
-        raise SystemExit(f"FAILED: more than one gap per kill: {gaps}")
+        fail(f"more than one gap per kill: {gaps}")
     books = daybook.books("syslog")
     if stored != books["stored"] - stored_before:
-        raise SystemExit(f"FAILED: the books say {books}, {stored} are found")
+        fail(f"the books say {books}, {stored} are found")
     print(f"  {name}: {number} sent, {stored} stored, {doubled} doubled, lost by three kills: "
           f"{[last - first + 1 for first, last in gaps] or 'nothing'}")
 
@@ -274,7 +239,7 @@ def has_message(daybook, name, number):
 def part_hostile(daybook, work):
     """Thousands of silent and slow connections beside a healthy one."""
 
-    def healthy(name, number=100_000):
+    def healthy(name, number=50_000):
         before = daybook.books("syslog")["accepted"]
         payload = "".join(f"<13>Nov 23 10:00:00 h {name}: n{n:07d} {'x' * 80}\n" for n in range(number)).encode()
         start = time.monotonic()
@@ -307,28 +272,23 @@ def part_hostile(daybook, work):
 
     threading.Thread(target=drip, daemon=True).start()
     time.sleep(6)
-    memory = resident_megabytes(daybook.process.pid)
+    memory = daybook.memory_kib() // 1024
     crowded = max(healthy(f"healthy-crowded-{n}") for n in range(4))
     stop.set()
     for stream in idle + slow:
         stream.close()
     print(f"  {len(idle)} silent and {len(slow)} slow connections: a healthy sender has {crowded:.0f} messages/s, "
-          f"alone {alone:.0f}; daybook has {memory:.0f} MB")
+          f"alone {alone:.0f}; daybook has {memory} MiB")
     if crowded < alone / 2:
-        raise SystemExit("FAILED: the healthy sender is slowed down")
-
-
-def resident_megabytes(pid):
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+        fail("the healthy sender is slowed down")
 
 
 def main(work):
     daybook = Daybook(work / "daybook", f"syslog: {{ type: syslog, {certificate(work)} }}",
                       ["syslog_udp", "syslog_tcp", "syslog_tls"]).start()
     for part in PARTS:
-        print(part, flush=True)
-        globals()[f"part_{part}"](daybook, work)
+        with scenario(part):
+            globals()[f"part_{part}"](daybook, work)
     daybook.settled_books("syslog")
     daybook.stop()
 
