@@ -70,8 +70,28 @@ const BUILT: [(&str, Read); 12] = [
     ("syslog", syslog::read),
 ];
 
-/// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 4] = ["loki", "scrape", "otlp", "elasticsearch"];
+/// Types of the product page whose capability is not there yet.
+const NOT_BUILT: [&str; 1] = ["scrape"];
+
+/// What is on the listeners without an entry.
+const ALWAYS_ON: [&str; 3] = ["otlp", "elasticsearch", "elastic_bulk"];
+
+/// What people call a source after the agent they come with, and what it is here.
+const AGENTS: [(&str, &str); 7] = [
+    (
+        "filebeat metricbeat beat lumberjack logstash elastic_agent elastic-agent",
+        "beats",
+    ),
+    (
+        "fluentd fluentbit fluent-bit fluent_bit fluent forward",
+        "fluent_forward",
+    ),
+    ("loki promtail alloy", "loki_push"),
+    ("splunk hec splunk-hec", "splunk_hec"),
+    ("graylog gelf_udp gelf_tcp", "gelf"),
+    ("tail log logs filestream", "file"),
+    ("journal systemd systemd_journal", "journald"),
+];
 
 impl Source {
     /// The pipeline its events go through.
@@ -157,16 +177,28 @@ pub fn read(name: &str, node: &Node, pipelines: &[String], findings: &Findings) 
             findings,
         });
     }
+    if ALWAYS_ON.contains(&kind_text.as_str()) {
+        findings.notice(format!(
+            "{key}: what type {kind_text} takes is taken without an entry, see listen:; ignored"
+        ));
+        return None;
+    }
     if NOT_BUILT.contains(&kind_text.as_str()) {
         findings.notice(format!("{key}: type {kind_text} is not built yet, ignored"));
         return None;
     }
-    let built = BUILT.iter().map(|(built, _)| *built);
-    let known: Vec<&str> = built.chain(NOT_BUILT).collect();
-    let problem = format!(
-        "unknown type {kind_text:?}{}",
-        did_you_mean(&kind_text, &known)
-    );
+    let of_agent = AGENTS.iter().find(|(agents, _)| {
+        let mut agents = agents.split(' ');
+        agents.any(|agent| kind_text.eq_ignore_ascii_case(agent))
+    });
+    let suggestion = match of_agent {
+        Some((_, kind)) => format!("; write type: {kind}"),
+        None => {
+            let known: Vec<&str> = BUILT.iter().map(|(built, _)| *built).collect();
+            did_you_mean(&kind_text, &known)
+        }
+    };
+    let problem = format!("unknown type {kind_text:?}{suggestion}");
     findings.mistake(Some(kind.place), &format!("{key}.type"), problem);
     None
 }
@@ -207,6 +239,13 @@ impl Entry<'_> {
     }
 
     fn tells_wrong_index(&self, index: Option<&str>) -> bool {
+        if let Some(index) = index.filter(|index| index.contains("%{")) {
+            let problem = format!(
+                "index {index:?} is taken as it stands, without fields or dates in it; days are made by themselves"
+            );
+            self.tell("index", problem);
+            return true;
+        }
         let Some(Err(error)) = index.map(IndexName::parse) else {
             return false;
         };
