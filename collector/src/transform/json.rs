@@ -160,7 +160,7 @@ mod tests {
             (r#"{"message":"plain text"}"#, "json_malformed"),
             (r#"{"message":"[1]"}"#, "json_malformed"),
             (r#"{"message":"{\"a\":1} trailing"}"#, "json_malformed"),
-            (r#"{"message":7}"#, "not_a_string"),
+            (r#"{"message":[7]}"#, "not_a_string"),
             (r#"{"other":"x"}"#, "field_missing"),
         ] {
             for settings in ["{}", r#"{"target":"t"}"#] {
