@@ -70,6 +70,14 @@ impl Parts<'_> {
         Ok(pipeline.unwrap_or_else(|| no_steps(&self.name)))
     }
 
+    /// For events that are objects: without a pipeline they only get their level.
+    fn of_objects(&self) -> Result<Arc<Pipeline>, String> {
+        match self.pipeline() {
+            None => Ok(Arc::new(Pipeline::automatic_for_objects())),
+            Some(_) => self.of_fields(),
+        }
+    }
+
     /// For events that have fields already.
     fn of_fields(&self) -> Result<Arc<Pipeline>, String> {
         let pipeline = self.pipelines.named(self.pipeline())?;
@@ -87,7 +95,7 @@ fn http_routes(parts: Parts<'_>, context: PushContext) -> Result<Router, String>
         index: index_of(entry.index.as_deref())?,
         event_bytes_max: parts.event_bytes_max,
         lines_pipeline: parts.of_lines()?,
-        json_pipeline: parts.of_fields()?,
+        json_pipeline: parts.of_objects()?,
         time_field: entry.time_field,
     };
     Ok(http::routes(settings, context))
@@ -117,7 +125,7 @@ fn splunk_routes(parts: Parts<'_>, context: PushContext) -> Result<Router, Strin
         index: index_of(entry.index.as_deref())?,
         event_bytes_max: parts.event_bytes_max,
         lines_pipeline: parts.of_lines()?,
-        objects_pipeline: parts.of_fields()?,
+        objects_pipeline: parts.of_objects()?,
         tokens: entry.tokens,
     };
     Ok(splunk_hec::routes(settings, context))
