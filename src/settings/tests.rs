@@ -278,11 +278,8 @@ fn what_people_write_shortly_is_understood() {
     let settings = parse(text).unwrap().settings;
     let long = "sources: { f: { type: file, include: [/var/log/shop.log] }, s: { type: syslog, listen: [syslog_udp] } }\npipelines: { p: { steps: [json: {}, remove: [a], dedup: { fields: [message] }] } }\n";
     assert_eq!(settings, parse(long).unwrap().settings);
-    let always_on = parse("sources: { o: { type: otlp } }").unwrap().notices;
-    assert!(
-        always_on[0].contains("taken without an entry"),
-        "{always_on:?}"
-    );
+    let told = mistakes("sources: { o: { type: elasticsearch } }");
+    assert!(told[0].contains("write type: elastic_bulk"), "{told:?}");
     let loaded = parse("pipelines:\n  p:\n    tests:\n      - { input: a }\n").unwrap();
     assert_eq!(loaded.test_places["p"][0].line, 4);
 }

@@ -232,7 +232,10 @@ async fn bulk(server: &RunningServer, body: Vec<u8>) -> anyhow::Result<Vec<Value
     if body.is_empty() {
         return Ok(Vec::new());
     }
-    let mut answer = server.post_lines(server.url(&["_bulk"])?, body).await?;
+    let mut url = server.url(&["_bulk"])?;
+    // They have been through theirs.
+    url.set_query(Some("pipeline=_none"));
+    let mut answer = server.post_lines(url, body).await?;
     match answer["items"].take() {
         Value::Array(items) => Ok(items),
         _ => Ok(Vec::new()),

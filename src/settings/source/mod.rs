@@ -38,6 +38,10 @@ pub enum Source {
     Gelf(sources::gelf::Settings),
     /// `type: syslog`.
     Syslog(sources::syslog::Settings),
+    /// `type: elastic_bulk`.
+    ElasticBulk(sources::elastic_bulk::EntrySettings),
+    /// `type: otlp`.
+    Otlp(sources::otlp::EntrySettings),
     /// `type: http`.
     Http(sources::http::EntrySettings),
     /// `type: loki_push`.
@@ -55,9 +59,10 @@ pub enum Source {
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 12] = [
+const BUILT: [(&str, Read); 14] = [
     ("beats", beats::read),
     ("docker", docker::read),
+    ("elastic_bulk", push::read_elastic_bulk),
     ("file", file::read),
     ("fluent_forward", fluent_forward::read),
     ("gelf", gelf::read),
@@ -66,6 +71,7 @@ const BUILT: [(&str, Read); 12] = [
     ("journald", journald::read),
     ("kafka", kafka::read),
     ("loki_push", push::read_loki_push),
+    ("otlp", push::read_otlp),
     ("splunk_hec", push::read_splunk_hec),
     ("syslog", syslog::read),
 ];
@@ -73,11 +79,8 @@ const BUILT: [(&str, Read); 12] = [
 /// Types of the product page whose capability is not there yet.
 const NOT_BUILT: [&str; 1] = ["scrape"];
 
-/// What is on the listeners without an entry.
-const ALWAYS_ON: [&str; 3] = ["otlp", "elasticsearch", "elastic_bulk"];
-
 /// What people call a source after the agent they come with, and what it is here.
-const AGENTS: [(&str, &str); 7] = [
+const AGENTS: [(&str, &str); 8] = [
     (
         "filebeat metricbeat beat lumberjack logstash elastic_agent elastic-agent",
         "beats",
@@ -91,6 +94,7 @@ const AGENTS: [(&str, &str); 7] = [
     ("graylog gelf_udp gelf_tcp", "gelf"),
     ("tail log logs filestream", "file"),
     ("journal systemd systemd_journal", "journald"),
+    ("elasticsearch elastic opensearch bulk", "elastic_bulk"),
 ];
 
 impl Source {
@@ -112,6 +116,8 @@ impl Source {
             | Source::Kafka(_)
             | Source::File(_)
             | Source::Host(_)
+            | Source::ElasticBulk(_)
+            | Source::Otlp(_)
             | Source::Http(_)
             | Source::LokiPush(_)
             | Source::SplunkHec(_) => &[],
@@ -130,9 +136,11 @@ impl Source {
     /// What there is only one of, so that there can be only one source of the type; `None` where there can be several.
     pub fn only_one_reads(&self) -> Option<&'static str> {
         match self {
-            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => {
-                Some("be on the listener for HTTP")
-            }
+            Source::ElasticBulk(_)
+            | Source::Otlp(_)
+            | Source::Http(_)
+            | Source::LokiPush(_)
+            | Source::SplunkHec(_) => Some("be on the listener for HTTP"),
             Source::Host(_) => Some("read the machine"),
             _ => None,
         }
@@ -150,6 +158,8 @@ impl Source {
             ),
             Source::Gelf(gelf) => ("gelf", gelf.pipeline.as_deref(), json!(gelf)),
             Source::Syslog(syslog) => ("syslog", syslog.pipeline.as_deref(), json!(syslog)),
+            Source::ElasticBulk(bulk) => ("elastic_bulk", bulk.pipeline.as_deref(), json!(bulk)),
+            Source::Otlp(otlp) => ("otlp", otlp.pipeline.as_deref(), json!(otlp)),
             Source::Http(http) => ("http", http.pipeline.as_deref(), json!(http)),
             Source::LokiPush(loki) => ("loki_push", loki.pipeline.as_deref(), json!(loki)),
             Source::SplunkHec(hec) => ("splunk_hec", hec.pipeline.as_deref(), json!(hec)),
@@ -176,12 +186,6 @@ pub fn read(name: &str, node: &Node, pipelines: &[String], findings: &Findings) 
             pipelines,
             findings,
         });
-    }
-    if ALWAYS_ON.contains(&kind_text.as_str()) {
-        findings.notice(format!(
-            "{key}: what type {kind_text} takes is taken without an entry, see listen:; ignored"
-        ));
-        return None;
     }
     if NOT_BUILT.contains(&kind_text.as_str()) {
         findings.notice(format!("{key}: type {kind_text} is not built yet, ignored"));

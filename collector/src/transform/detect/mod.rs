@@ -11,6 +11,7 @@ use event::{Document, Timestamp};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::json::is_too_deep;
 use super::logfmt::Pairs;
 use super::{Transform, TransformError, Verdict, message_field};
 use crate::level;
@@ -139,7 +140,7 @@ fn add_level(document: &mut Document, level: &str) {
 }
 
 fn json(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
-    if !line.trim_end().ends_with('}') {
+    if !line.trim_end().ends_with('}') || is_too_deep(line) {
         return false;
     }
     let has_level = has_level(document);
