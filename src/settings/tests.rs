@@ -251,8 +251,16 @@ fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
             "expected a whole number, found the number 0.1",
         ),
         (
-            "sources: { f: { type: file, include: [/x], pipeline: [a] } }",
-            "expected a text, found a list",
+            "sources: { f: { type: file, include: [/x], pipeline: [redis, nginxaccess] } }",
+            "there is no pipeline \"nginxaccess\"; did you mean \"nginx_access\"?",
+        ),
+        (
+            "sources: { f: { type: file, include: [/x], pipeline: [redis, none] } }",
+            "none stands alone",
+        ),
+        (
+            "sources: { f: { type: file, include: [/x], pipeline: { a: b } } }",
+            "expected the name of a pipeline, or a list of names, found a mapping",
         ),
         (
             "sources: { f: { type: file, include: [/x], index: 'a-%{+YYYY.MM.dd}' } }",
@@ -278,6 +286,10 @@ fn what_people_write_shortly_is_understood() {
     let settings = parse(text).unwrap().settings;
     let long = "sources: { f: { type: file, include: [/var/log/shop.log] }, s: { type: syslog, listen: [syslog_udp] } }\npipelines: { p: { steps: [json: {}, remove: [a], dedup: { fields: [message] }] } }\n";
     assert_eq!(settings, parse(long).unwrap().settings);
+    let several = "sources: { f: { type: file, include: [/x], pipeline: [nginx_access, p] } }\npipelines: { p: { steps: [json] } }\n";
+    let settings = parse(several).unwrap().settings;
+    assert_eq!(settings.sources["f"].pipeline(), Some("nginx_access,p"));
+    assert_eq!(parse(&to_yaml(&settings)).unwrap().settings, settings);
     let told = mistakes("sources: { o: { type: elasticsearch } }");
     assert!(told[0].contains("write type: elastic_bulk"), "{told:?}");
     let loaded = parse("pipelines:\n  p:\n    tests:\n      - { input: a }\n").unwrap();

@@ -24,7 +24,7 @@ mod examples;
 mod library;
 
 pub use examples::{TestFailure, TestSettings};
-pub use library::Library;
+pub use library::{Library, names, split_names};
 
 /// The name of the pipeline of events nobody configured one for.
 pub const AUTOMATIC: &str = "auto";

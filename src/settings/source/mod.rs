@@ -13,12 +13,14 @@ mod kafka;
 mod push;
 mod syslog;
 
+use collector::pipeline::split_names;
 use collector::source as sources;
 use collector::transform::multiline::{self, Multiline};
 use event::IndexName;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
+use super::NO_PIPELINE;
 use super::findings::Findings;
 use super::node::{Node, Place};
 use super::suggestion::did_you_mean;
@@ -258,8 +260,16 @@ impl Entry<'_> {
     }
 
     fn tells_unknown_pipeline(&self, pipeline: Option<&str>) -> bool {
-        let Some(pipeline) = pipeline.filter(|name| !self.pipelines.iter().any(|p| p == name))
-        else {
+        let names: Vec<&str> = pipeline
+            .map(|names| split_names(names).collect())
+            .unwrap_or_default();
+        if names.len() > 1 && names.contains(&NO_PIPELINE) {
+            let problem = format!("{NO_PIPELINE} stands alone; take it out of the list");
+            self.tell("pipeline", problem);
+            return true;
+        }
+        let is_known = |name: &str| self.pipelines.iter().any(|known| known == name);
+        let Some(pipeline) = names.into_iter().find(|name| !is_known(name)) else {
             return false;
         };
         let suggestion = did_you_mean(pipeline, self.pipelines);

@@ -44,7 +44,10 @@ const NO_PIPELINE: &str = "_none";
 #[serde(default, deny_unknown_fields)]
 pub struct EntrySettings {
     /// The pipeline of documents whose sender asks for none; without it they stay byte for byte.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "crate::pipeline::names",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pipeline: Option<String>,
 }
 
