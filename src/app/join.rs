@@ -10,9 +10,8 @@ use arc_swap::ArcSwap;
 use collector::body::BodyReader;
 use collector::cpu::CpuPermits;
 use collector::listener::{SharedMemory, Sockets};
+use collector::source::PushContext;
 use collector::source::checkpoint::{CheckpointStore, Entries};
-use collector::source::otlp::{self, Otlp};
-use collector::source::{PushContext, elastic_bulk};
 use event::{Append, Refresh, Timestamp};
 use indexer::logs::LogIndex;
 use indexer::{Catalog, Indexer, Retention};
@@ -138,13 +137,13 @@ pub async fn start(context: &Context<'_>, sockets: Sockets) -> anyhow::Result<Pa
     let state = elastic_state(context, logs, &storage.catalog, Arc::clone(&refresh))?;
     let search = search_parts(context, log_index.clone(), state.clone());
     let elasticsearch =
-        elastic_bulk::routes(bulk_settings(context.settings), push.clone(), refresh)
+        push_sources::bulk_routes(context.settings, &pipelines, push.clone(), refresh)?
             .merge(query::elastic::metadata_routes(&state))
             .merge(search::routes(search.service()));
     parts.routes.own = query::daybook::routes(search.api());
     parts.routes.elasticsearch = query::elastic::envelope::layer(elasticsearch);
     parts.routes.pushed = push_sources::routes(context.settings, &pipelines, &push);
-    let otlp = Otlp::new(otlp_settings(context.settings), push);
+    let otlp = push_sources::otlp(context.settings, &pipelines, push)?;
     parts.routes.otlp_http = otlp.http_routes();
     parts.routes.otlp_grpc = otlp.grpc_routes();
     parts.reload_with(move |settings| {
@@ -226,20 +225,6 @@ fn push_context(context: &Context<'_>, append: Arc<dyn Append>, cpu: CpuPermits)
         bodies: BodyReader::new(bodies, cpu.clone()),
         cpu,
         now: Timestamp::now,
-    }
-}
-
-fn bulk_settings(settings: &Settings) -> elastic_bulk::Settings {
-    elastic_bulk::Settings {
-        event_bytes_max: usize::try_from(settings.limits.event.0).unwrap_or(usize::MAX),
-        ..elastic_bulk::Settings::default()
-    }
-}
-
-fn otlp_settings(settings: &Settings) -> otlp::Settings {
-    otlp::Settings {
-        event_bytes_max: usize::try_from(settings.limits.event.0).unwrap_or(usize::MAX),
-        ..otlp::Settings::default()
     }
 }
 

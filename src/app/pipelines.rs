@@ -65,12 +65,18 @@ impl Pipelines {
         }
         let (failed, dead) = (Arc::clone(pipeline), Arc::clone(pipeline));
         let figures = [
-            self.metrics.observe_pipeline(
+            self.metrics.observe_pipeline_rows(
                 pipeline.name(),
-                FigureKind::Counter,
                 "daybook_pipeline_failures_total",
-                "Events a step of the pipeline could not work on; they were kept.",
-                move || failed.failures().iter().map(|row| row.events as f64).sum(),
+                "Events a step of the pipeline could not work on, by step and reason; they were kept.",
+                &["step", "reason"],
+                move || {
+                    let rows = failed.failures().into_iter().map(|row| {
+                        let step = format!("{} {}", row.step, row.kind);
+                        (vec![step, row.reason.to_owned()], row.events as f64)
+                    });
+                    rows.collect()
+                },
             ),
             self.metrics.observe_pipeline(
                 pipeline.name(),

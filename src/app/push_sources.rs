@@ -1,4 +1,4 @@
-//! The routes of the sources that senders push to over HTTP, beside Elasticsearch's and OTLP's.
+//! The sources that senders push to over HTTP, and what the settings say of them.
 //!
 //! They are there without an entry in the settings, under the name of their type.
 
@@ -7,8 +7,9 @@ use std::sync::Arc;
 use axum::Router;
 use collector::pipeline::Pipeline;
 use collector::source::gathered::no_steps;
-use collector::source::{PushContext, http, loki_push, splunk_hec};
-use event::IndexName;
+use collector::source::otlp::{self, Otlp};
+use collector::source::{PushContext, elastic_bulk, http, loki_push, splunk_hec};
+use event::{IndexName, Refresh};
 
 use super::pipelines::Pipelines;
 use crate::settings::{Settings, Source};
@@ -22,30 +23,69 @@ pub fn routes(settings: &Settings, pipelines: &Pipelines, context: &PushContext)
         ("splunk_hec", splunk_routes),
     ];
     for (kind, build) in sources {
-        let entry = settings
-            .sources
-            .iter()
-            .find(|(_, source)| source.kind() == kind);
-        let (name, source) = match entry {
-            Some((name, source)) => (name.as_str(), Some(source)),
-            None => (kind, None),
-        };
-        let parts = Parts {
-            name: Arc::from(name),
-            source,
-            event_bytes_max: usize::try_from(settings.limits.event.0).unwrap_or(usize::MAX),
-            pipelines,
-        };
+        let parts = Parts::of(kind, settings, pipelines);
+        let name = Arc::clone(&parts.name);
         match build(parts, context.clone()) {
             Ok(routes) => router = router.merge(routes),
             Err(problem) => tracing::error!(
-                source = name,
+                source = &*name,
                 problem,
                 "the source is not started; correct the settings and restart"
             ),
         }
     }
     router
+}
+
+/// Elasticsearch's writes.
+///
+/// # Errors
+/// Its pipeline cannot work.
+pub fn bulk_routes(
+    settings: &Settings,
+    pipelines: &Pipelines,
+    context: PushContext,
+    refresh: Arc<dyn Refresh>,
+) -> anyhow::Result<Router> {
+    let parts = Parts::of("elastic_bulk", settings, pipelines);
+    let library = pipelines.clone();
+    let own = parts.pipelines.named(parts.pipeline());
+    let pipelines = elastic_bulk::Pipelines {
+        own: own.map_err(anyhow::Error::msg)?,
+        named: Arc::new(move |name| library.named(Some(name)).ok().flatten()),
+    };
+    let settings = elastic_bulk::Settings {
+        source_name: parts.name,
+        event_bytes_max: parts.event_bytes_max,
+    };
+    Ok(elastic_bulk::routes(settings, pipelines, context, refresh))
+}
+
+/// OTLP over both transports.
+///
+/// # Errors
+/// Its pipeline cannot work.
+pub fn otlp(
+    settings: &Settings,
+    pipelines: &Pipelines,
+    context: PushContext,
+) -> anyhow::Result<Arc<Otlp>> {
+    let parts = Parts::of("otlp", settings, pipelines);
+    let index = match parts.source {
+        Some(Source::Otlp(entry)) => entry.index.as_deref(),
+        _ => None,
+    };
+    let pipeline = parts.pipelines.named(parts.pipeline());
+    let settings = otlp::Settings {
+        index: index_of(index).map_err(anyhow::Error::msg)?,
+        source_name: Arc::clone(&parts.name),
+        event_bytes_max: parts.event_bytes_max,
+    };
+    Ok(Otlp::new(
+        settings,
+        pipeline.map_err(anyhow::Error::msg)?,
+        context,
+    ))
 }
 
 type Build = fn(Parts<'_>, PushContext) -> Result<Router, String>;
@@ -59,7 +99,21 @@ struct Parts<'a> {
     pipelines: &'a Pipelines,
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    /// Of the one entry of this type, or of none.
+    fn of(kind: &str, settings: &'a Settings, pipelines: &'a Pipelines) -> Parts<'a> {
+        let entry = settings
+            .sources
+            .iter()
+            .find(|(_, source)| source.kind() == kind);
+        Parts {
+            name: Arc::from(entry.map_or(kind, |(name, _)| name.as_str())),
+            source: entry.map(|(_, source)| source),
+            event_bytes_max: usize::try_from(settings.limits.event.0).unwrap_or(usize::MAX),
+            pipelines,
+        }
+    }
+
     fn pipeline(&self) -> Option<&str> {
         self.source.and_then(Source::pipeline)
     }
@@ -68,6 +122,14 @@ impl Parts<'_> {
     fn of_lines(&self) -> Result<Arc<Pipeline>, String> {
         let pipeline = self.pipelines.of_source(self.pipeline())?;
         Ok(pipeline.unwrap_or_else(|| no_steps(&self.name)))
+    }
+
+    /// For events that are objects: without a pipeline they only get their level.
+    fn of_objects(&self) -> Result<Arc<Pipeline>, String> {
+        match self.pipeline() {
+            None => Ok(Arc::new(Pipeline::automatic_for_objects())),
+            Some(_) => self.of_fields(),
+        }
     }
 
     /// For events that have fields already.
@@ -87,7 +149,7 @@ fn http_routes(parts: Parts<'_>, context: PushContext) -> Result<Router, String>
         index: index_of(entry.index.as_deref())?,
         event_bytes_max: parts.event_bytes_max,
         lines_pipeline: parts.of_lines()?,
-        json_pipeline: parts.of_fields()?,
+        json_pipeline: parts.of_objects()?,
         time_field: entry.time_field,
     };
     Ok(http::routes(settings, context))
@@ -117,7 +179,7 @@ fn splunk_routes(parts: Parts<'_>, context: PushContext) -> Result<Router, Strin
         index: index_of(entry.index.as_deref())?,
         event_bytes_max: parts.event_bytes_max,
         lines_pipeline: parts.of_lines()?,
-        objects_pipeline: parts.of_fields()?,
+        objects_pipeline: parts.of_objects()?,
         tokens: entry.tokens,
     };
     Ok(splunk_hec::routes(settings, context))

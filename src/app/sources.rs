@@ -143,9 +143,11 @@ impl Sources {
                 Box::pin(source.run(shutdown))
             }
             // Their routes are on the listener for HTTP; see `push_sources.rs`.
-            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => {
-                Box::pin(std::future::ready(()))
-            }
+            Source::ElasticBulk(_)
+            | Source::Otlp(_)
+            | Source::Http(_)
+            | Source::LokiPush(_)
+            | Source::SplunkHec(_) => Box::pin(std::future::ready(())),
         })
     }
 
@@ -426,6 +428,8 @@ pub fn found(settings: &Settings) -> Vec<String> {
             Source::Beats(_)
             | Source::FluentForward(_)
             | Source::Gelf(_)
+            | Source::ElasticBulk(_)
+            | Source::Otlp(_)
             | Source::Http(_)
             | Source::LokiPush(_)
             | Source::SplunkHec(_)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{SettingsArguments, WRONG};
-use crate::settings::{self, Loaded, Settings};
+use crate::settings::{self, Loaded, Place, Settings};
 
 /// What to do with the settings.
 #[derive(Debug, clap::Subcommand)]
@@ -28,8 +28,11 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             let loaded = Settings::load(Some(&file))?;
             tell_notices(&loaded.notices);
             let failures = test_failures(&loaded);
-            for failure in &failures {
-                eprintln!("daybook: {}: {failure}", file.display());
+            for (place, failure) in &failures {
+                let place = place.map_or_else(String::new, |place| {
+                    format!("{}:{}:", place.line, place.column)
+                });
+                eprintln!("daybook: {}:{place} {failure}", file.display());
             }
             if !failures.is_empty() {
                 return Ok(ExitCode::from(WRONG));
@@ -40,6 +43,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             let Loaded {
                 mut settings,
                 notices,
+                ..
             } = Settings::load(arguments.config.as_deref())?;
             tell_notices(&notices);
             if let Some(data_dir) = arguments.data_dir {
@@ -58,17 +62,23 @@ pub fn tell_notices(notices: &[String]) {
     }
 }
 
-fn test_failures(loaded: &Loaded) -> Vec<String> {
+/// What came out otherwise than a test says, in the order of the file, with the test's place; shipped pipelines have none.
+fn test_failures(loaded: &Loaded) -> Vec<(Option<Place>, String)> {
     let mut failures = Vec::new();
     let mut library = loaded.settings.library();
     for (name, pipeline) in &loaded.settings.all_pipelines() {
         match library.pipeline(name) {
             Ok(compiled) => {
                 let found = compiled.run_tests(&pipeline.tests);
-                failures.extend(found.iter().map(ToString::to_string));
+                let places = loaded.test_places.get(name);
+                failures.extend(found.iter().map(|failure| {
+                    let place = places.and_then(|places| places.get(failure.test - 1));
+                    (place.copied(), failure.to_string())
+                }));
             }
-            Err(error) => failures.push(error.to_string()),
+            Err(error) => failures.push((None, error.to_string())),
         }
     }
+    failures.sort_by_key(|(place, _)| *place);
     failures
 }

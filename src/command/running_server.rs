@@ -49,7 +49,22 @@ impl RunningServer {
     /// # Errors
     /// No server is found, or its address is none.
     pub fn of(arguments: &ServerArguments) -> anyhow::Result<RunningServer> {
-        let base = match (&arguments.url, &arguments.data_dir) {
+        RunningServer::of_data_dir(arguments, None)
+    }
+
+    /// As [`RunningServer::of`]; where the arguments name none, the one that runs on the data directory of a settings
+    /// file, when there is one.
+    ///
+    /// # Errors
+    /// No server is found, or its address is none.
+    pub fn of_data_dir(
+        arguments: &ServerArguments,
+        data_dir: Option<&Path>,
+    ) -> anyhow::Result<RunningServer> {
+        // Where the default one cannot be written, a server works on the other.
+        let settings_own = data_dir.filter(|data_dir| *data_dir != Settings::default().data_dir);
+        let named = arguments.data_dir.as_deref().or(settings_own);
+        let base = match (&arguments.url, named) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
             (None, Some(data_dir)) => running_url(data_dir).ok_or_else(|| {
                 anyhow!(

@@ -36,6 +36,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Loaded {
         mut settings,
         notices,
+        ..
     } = Settings::load(arguments.settings.config.as_deref())?;
     config::tell_notices(&notices);
     choose_data_dir(&mut settings, &arguments.settings);
@@ -95,6 +96,7 @@ fn reload(app: &mut App, arguments: &SettingsArguments, telemetry: &Telemetry) {
         Ok(Loaded {
             mut settings,
             notices,
+            ..
         }) => {
             for notice in notices {
                 tracing::warn!(notice, "settings");

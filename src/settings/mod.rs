@@ -30,6 +30,7 @@ pub use byte_size::ByteSize;
 pub use findings::Mistake;
 pub use index::IndexSettings;
 pub use listen::{Listen, Service, Speaker};
+pub use node::Place;
 pub use period::{parse as parse_period, write as write_period};
 pub use print::to_yaml;
 pub use source::Source;
@@ -101,6 +102,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// One line each: what is accepted and has no effect yet, what is dangerous.
     pub notices: Vec<String>,
+    /// Where the tests of each pipeline of the file stand, in their order.
+    pub test_places: BTreeMap<String, Vec<Place>>,
 }
 
 /// The settings cannot be used.
@@ -180,6 +183,7 @@ impl Settings {
             return Ok(Loaded {
                 settings: Settings::default(),
                 notices: Vec::new(),
+                test_places: BTreeMap::new(),
             });
         };
         let path = file.display().to_string();
@@ -216,8 +220,13 @@ impl Settings {
             settings.read(section, &findings);
         }
         let (mistakes, notices) = findings.into_parts();
+        let test_places = root.as_ref().map(test_places).unwrap_or_default();
         match mistakes.is_empty() {
-            true => Ok(Loaded { settings, notices }),
+            true => Ok(Loaded {
+                settings,
+                notices,
+                test_places,
+            }),
             false => Err(mistakes),
         }
     }
@@ -369,11 +378,16 @@ impl Settings {
             let Err(error) = library.pipeline(&name.name) else {
                 continue;
             };
-            let key = match &error {
-                CompileError::Step { .. } => format!("{}.steps", section.path_of(&name.name)),
-                _ => section.path_of(&name.name),
+            let key = section.path_of(&name.name);
+            let (place, key) = match &error {
+                // Of a pipeline this one leads to, the mistake is told there.
+                CompileError::Step { pipeline, step, .. } if *pipeline == name.name => (
+                    item_place(node, "steps", *step).unwrap_or(node.place),
+                    format!("{key}.steps[{step}]"),
+                ),
+                _ => (node.place, key),
             };
-            findings.mistake(Some(node.place), &key, error.to_string());
+            findings.mistake(Some(place), &key, error.to_string());
         }
     }
 
@@ -480,6 +494,29 @@ fn read_pipeline(key: &str, node: &Node, findings: &Findings) -> Option<pipeline
         settings.steps.clear();
     }
     Some(settings)
+}
+
+/// Where the tests of each pipeline stand.
+fn test_places(root: &Node) -> BTreeMap<String, Vec<Place>> {
+    let Some(Value::Map(pipelines)) = root.entry("pipelines").map(|node| &node.value) else {
+        return BTreeMap::new();
+    };
+    let places = |pipeline: &Node| match pipeline.entry("tests").map(|node| &node.value) {
+        Some(Value::List(tests)) => tests.iter().map(|test| test.place).collect(),
+        _ => Vec::new(),
+    };
+    pipelines
+        .iter()
+        .map(|(name, pipeline)| (name.name.clone(), places(pipeline)))
+        .collect()
+}
+
+/// Where an item of a list under a key stands; they are counted from 1.
+fn item_place(node: &Node, key: &str, number: usize) -> Option<Place> {
+    match &node.entry(key)?.value {
+        Value::List(nodes) => Some(nodes.get(number.checked_sub(1)?)?.place),
+        _ => None,
+    }
 }
 
 fn items<'a>(section: &mut Section<'a>, key: &'static str, findings: &Findings) -> &'a [Node] {

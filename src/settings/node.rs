@@ -241,6 +241,34 @@ impl de::Error for Misfit {
         unknown("name", variant, expected)
     }
 
+    /// In the words of the file, not of Rust.
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Misfit {
+        let expected = expected.to_string();
+        let expected = match expected.as_str() {
+            "a sequence" => "a list, [...]",
+            "a map" => "names with values, { name: value }",
+            "a boolean" => "true or false",
+            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+            "i8" | "i16" | "i32" | "i64" => "a whole number, which may be negative",
+            "f32" | "f64" => "a number",
+            "a string" => "a text",
+            text if text.starts_with("struct ") => "its settings, { name: value }",
+            text => text,
+        };
+        let found = match found {
+            de::Unexpected::Str(text) => format!("the text {text:?}"),
+            de::Unexpected::Seq => "a list".to_owned(),
+            de::Unexpected::Map => "a mapping".to_owned(),
+            de::Unexpected::Unit => "nothing".to_owned(),
+            de::Unexpected::Bool(value) => value.to_string(),
+            de::Unexpected::Signed(number) => format!("the number {number}"),
+            de::Unexpected::Unsigned(number) => format!("the number {number}"),
+            de::Unexpected::Float(number) => format!("the number {number}"),
+            other => other.to_string(),
+        };
+        de::Error::custom(format_args!("expected {expected}, found {found}"))
+    }
+
     fn missing_field(field: &'static str) -> Misfit {
         de::Error::custom(format_args!("the key {field} is missing"))
     }
@@ -294,6 +322,36 @@ impl<'de> Deserializer<'de> for &'de Node {
         self.deserialize_string(visitor)
     }
 
+    /// One value is a list of one: `include: /var/log/shop.log`.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match &self.value {
+            Value::List(_) | Value::Map(_) | Value::Null => self.deserialize_any(visitor),
+            _ => visitor
+                .visit_seq(Items(std::slice::from_ref(self).iter()))
+                .map_err(|misfit: Misfit| misfit.at(self.place)),
+        }
+    }
+
+    /// What else would have been understood is told by name.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        if matches!(self.value, Value::Map(_)) || fields.is_empty() {
+            return self.deserialize_any(visitor);
+        }
+        Err(<Misfit as de::Error>::custom(format_args!(
+            "expected settings, for instance {{ {}: ... }}, found {}; known are {}",
+            fields[0],
+            self.scalar_text()
+                .map_or_else(|| self.kind().to_owned(), |text| format!("{text:?}")),
+            fields.join(", ")
+        ))
+        .at(self.place))
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -330,7 +388,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map struct identifier ignored_any
+        tuple tuple_struct map identifier ignored_any
     }
 }
 

@@ -204,7 +204,7 @@ fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
     for (text, part) in [
         (
             "pipelines: { a: { steps: [ { route: { pipeline: a } } ] } }",
-            "pipelines.a.steps: pipeline a, step 1 (route): pipeline a leads back to itself",
+            "pipelines.a.steps[1]: pipeline a, step 1 (route): pipeline a leads back to itself",
         ),
         (
             "pipelines: { a: { steps: [ { route: { pipeline: redi } } ] } }",
@@ -239,6 +239,38 @@ fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
             "did you mean \"grok\"",
         ),
         (
+            "pipelines:\n  a:\n    steps:\n      - json\n      - redact: {}\n",
+            "5:9: pipelines.a.steps[2]: pipeline a, step 2 (redact): nothing to look for",
+        ),
+        (
+            "pipelines: { a: { steps: [ { grok: '%{IP:ip}' } ] } }",
+            "expected settings, for instance { field: ... }, found \"%{IP:ip}\"; known are field, pattern, patterns, definitions",
+        ),
+        (
+            "pipelines: { a: { steps: [ { sample: { rate: 0.1 } } ] } }",
+            "expected a whole number, found the number 0.1",
+        ),
+        (
+            "sources: { f: { type: file, include: [/x], pipeline: [redis, nginxaccess] } }",
+            "there is no pipeline \"nginxaccess\"; did you mean \"nginx_access\"?",
+        ),
+        (
+            "sources: { f: { type: file, include: [/x], pipeline: [redis, none] } }",
+            "none stands alone",
+        ),
+        (
+            "sources: { f: { type: file, include: [/x], pipeline: { a: b } } }",
+            "expected the name of a pipeline, or a list of names, found a mapping",
+        ),
+        (
+            "sources: { f: { type: file, include: [/x], index: 'a-%{+YYYY.MM.dd}' } }",
+            "days are made by themselves",
+        ),
+        (
+            "sources: { f: { type: filebeat } }",
+            "unknown type \"filebeat\"; write type: beats",
+        ),
+        (
             "pipelines: { a: { on_error: panic } }",
             "known are keep, dead_letter",
         ),
@@ -246,6 +278,22 @@ fn pipelines_may_lead_to_each_other_and_to_shipped_ones() {
         let told = mistakes(&format!("{text}\n"));
         assert!(told[0].contains(part), "{text}: {told:?}");
     }
+}
+
+#[test]
+fn what_people_write_shortly_is_understood() {
+    let text = "sources: { f: { type: file, include: /var/log/shop.log }, s: { type: syslog, listen: syslog_udp } }\npipelines: { p: { steps: [json, remove: a, dedup: { fields: message }] } }\n";
+    let settings = parse(text).unwrap().settings;
+    let long = "sources: { f: { type: file, include: [/var/log/shop.log] }, s: { type: syslog, listen: [syslog_udp] } }\npipelines: { p: { steps: [json: {}, remove: [a], dedup: { fields: [message] }] } }\n";
+    assert_eq!(settings, parse(long).unwrap().settings);
+    let several = "sources: { f: { type: file, include: [/x], pipeline: [nginx_access, p] } }\npipelines: { p: { steps: [json] } }\n";
+    let settings = parse(several).unwrap().settings;
+    assert_eq!(settings.sources["f"].pipeline(), Some("nginx_access,p"));
+    assert_eq!(parse(&to_yaml(&settings)).unwrap().settings, settings);
+    let told = mistakes("sources: { o: { type: elasticsearch } }");
+    assert!(told[0].contains("write type: elastic_bulk"), "{told:?}");
+    let loaded = parse("pipelines:\n  p:\n    tests:\n      - { input: a }\n").unwrap();
+    assert_eq!(loaded.test_places["p"][0].line, 4);
 }
 
 #[test]

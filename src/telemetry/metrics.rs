@@ -147,6 +147,29 @@ impl Metrics {
         self.register(Observed::new(kind, opts, read)?)
     }
 
+    /// As [`Metrics::observe_pipeline`], for a counter with a row per `label` values; one that `read` does not answer yet is
+    /// not shown.
+    ///
+    /// # Errors
+    /// The pipeline has registered a figure of that name already.
+    pub fn observe_pipeline_rows(
+        &self,
+        pipeline: &str,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        read: impl Fn() -> Vec<(Vec<String>, f64)> + Send + Sync + 'static,
+    ) -> prometheus::Result<()> {
+        let opts = Opts::new(name, help)
+            .const_label("pipeline", pipeline)
+            .variable_labels(labels.iter().map(|label| (*label).to_owned()).collect());
+        self.register(ObservedRows {
+            desc: opts.describe()?,
+            opts,
+            read: Box::new(read),
+        })
+    }
+
     /// Everything as the text format has it.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(16 * 1024);
@@ -210,6 +233,40 @@ impl Collector for Observed {
     }
 }
 
+type Rows = Vec<(Vec<String>, f64)>;
+
+/// A counter of several rows that is asked for, not told.
+struct ObservedRows {
+    desc: Desc,
+    opts: Opts,
+    read: Box<dyn Fn() -> Rows + Send + Sync>,
+}
+
+impl Collector for ObservedRows {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let labels: Vec<&str> = self
+            .opts
+            .variable_labels
+            .iter()
+            .map(String::as_str)
+            .collect();
+        let Ok(rows) = prometheus::CounterVec::new(self.opts.clone(), &labels) else {
+            return Vec::new();
+        };
+        for (values, count) in (self.read)() {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            if let Ok(row) = rows.get_metric_with_label_values(&values) {
+                row.inc_by(count.max(0.0));
+            }
+        }
+        rows.collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +326,26 @@ mod tests {
         assert!(lines.contains(&"daybook_test_bytes 7".to_owned()));
         assert!(lines.contains(&"# TYPE daybook_test_total counter".to_owned()));
         assert!(lines.contains(&"daybook_test_total 7".to_owned()));
+    }
+
+    #[test]
+    fn a_pipeline_shows_its_rows_once_there_are_some() {
+        let metrics = Metrics::new(Arc::default()).unwrap();
+        for pipeline in ["a", "b"] {
+            let rows = move || match pipeline {
+                "a" => vec![(vec!["1 grok".to_owned(), "grok_no_match".to_owned()], 2.0)],
+                _ => Vec::new(),
+            };
+            let (name, labels) = ("daybook_test_total", &["step", "reason"]);
+            metrics
+                .observe_pipeline_rows(pipeline, name, "help", labels, rows)
+                .unwrap();
+        }
+        let lines = lines(&metrics);
+        let expected =
+            "daybook_test_total{pipeline=\"a\",reason=\"grok_no_match\",step=\"1 grok\"} 2";
+        assert!(lines.contains(&expected.to_owned()), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("pipeline=\"b\"")));
     }
 
     #[test]

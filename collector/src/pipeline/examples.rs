@@ -85,7 +85,10 @@ impl Pipeline {
                     "the event was kept, expected it to be dropped ({expected})"
                 )];
             }
-            (Outcome::Kept { index }, None) => index.map(|index| index.to_string()),
+            (Outcome::Kept { index }, None) => {
+                self.tidy(&mut document);
+                index.map(|index| index.to_string())
+            }
             (Outcome::Dead(failure), None) => {
                 failure.mark(&mut document);
                 Some(super::dead_letter::INDEX.to_owned())

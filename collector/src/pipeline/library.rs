@@ -1,9 +1,14 @@
 //! All pipelines by name, made ready when somebody names one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use super::{CompileError, Pipeline, Settings};
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+
+use super::{AUTOMATIC, CompileError, Pipeline, Settings};
+use crate::transform::detect;
+use crate::transform::step::{StepSettings, TransformSettings};
 
 /// Pipelines by name: what the settings say, and what is ready.
 #[derive(Default)]
@@ -22,7 +27,8 @@ impl Library {
         }
     }
 
-    /// The pipeline of this name, and with it those it leads to. Every caller gets the same one.
+    /// The pipeline of this name, and with it those it leads to. Every caller gets the same one. Several names with commas
+    /// between them are the pipeline of all their steps, in this order.
     ///
     /// # Errors
     /// Nobody defined it, a step cannot work, or it leads back to itself.
@@ -36,10 +42,9 @@ impl Library {
             }
             None => {}
         }
-        let Some(settings) = self.settings.get(name).cloned() else {
-            return Err(CompileError::Unknown {
-                name: name.to_owned(),
-            });
+        let settings = match self.settings.get(name) {
+            Some(settings) => settings.clone(),
+            None => self.joined(name)?,
         };
         self.ready.insert(name.to_owned(), None);
         let compiled = Pipeline::compile_among(name, &settings, &mut |target| {
@@ -59,10 +64,87 @@ impl Library {
         }
     }
 
+    /// The settings of several pipelines one after the other.
+    fn joined(&self, names: &str) -> Result<Settings, CompileError> {
+        let unknown = |name: &str| CompileError::Unknown {
+            name: name.to_owned(),
+        };
+        let mut joined = Settings::default();
+        let parts: Vec<&str> = split_names(names).collect();
+        if parts.len() < 2 {
+            return Err(unknown(names));
+        }
+        for part in parts {
+            if part == AUTOMATIC {
+                joined.steps.push(StepSettings {
+                    transform: TransformSettings::Detect(detect::Settings::default()),
+                    when: None,
+                    on_error: None,
+                });
+                continue;
+            }
+            let settings = self.settings.get(part).ok_or_else(|| unknown(part))?;
+            let steps = settings.steps.iter().cloned();
+            joined.steps.extend(steps.map(|step| StepSettings {
+                on_error: Some(step.on_error.unwrap_or(settings.on_error)),
+                ..step
+            }));
+        }
+        Ok(joined)
+    }
+
     /// Those that are ready, in the order of their names.
     pub fn ready(&self) -> impl Iterator<Item = &Arc<Pipeline>> {
         self.ready.values().flatten()
     }
+}
+
+/// The names in the setting `pipeline` of a source, in their order.
+pub fn split_names(names: &str) -> impl Iterator<Item = &str> {
+    names.split(',').map(str::trim)
+}
+
+/// Reads the setting `pipeline` of a source: a name, or a list of them, which becomes `a,b`.
+///
+/// # Errors
+/// It is neither.
+pub fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    struct NamesVisitor;
+
+    impl<'de> Visitor<'de> for NamesVisitor {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the name of a pipeline, or a list of names")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Option<String>, E> {
+            Ok(None)
+        }
+
+        fn visit_none<E: de::Error>(self) -> Result<Option<String>, E> {
+            Ok(None)
+        }
+
+        fn visit_str<E: de::Error>(self, name: &str) -> Result<Option<String>, E> {
+            Ok(Some(name.to_owned()))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<String>, A::Error> {
+            let mut names: Vec<String> = Vec::new();
+            while let Some(name) = items.next_element()? {
+                names.push(name);
+            }
+            match names.is_empty() {
+                true => Err(de::Error::custom(
+                    "the list of pipelines is empty; write none to leave events alone",
+                )),
+                false => Ok(Some(names.join(","))),
+            }
+        }
+    }
+
+    deserializer.deserialize_any(NamesVisitor)
 }
 
 #[cfg(test)]
@@ -97,6 +179,33 @@ mod tests {
         assert_eq!(run(r#"{"kind":"web"}"#), ("web".to_owned(), true, false));
         assert_eq!(run("{}"), ("logs".to_owned(), false, true));
         assert_eq!(library.ready().count(), 2);
+    }
+
+    #[test]
+    fn several_pipelines_run_one_after_the_other() {
+        let mut library = library(
+            r#"{"cut":{"on_error":"dead_letter","steps":["json",{"route":{"index":"web"}}]},
+                "mark":{"steps":[{"regex":{"field":"n","pattern":"^(?<n_text>x)$"}},{"add":{"marked":true}}]}}"#,
+        );
+        let both = library.pipeline("cut, mark").unwrap();
+        let run = |message: &str| {
+            let mut document = Document::new();
+            document.set_str("message", message);
+            let event = both.event(&mut document, &IndexName::default_index(), Timestamp::MIN);
+            let event = event.unwrap();
+            let source = Document::parse(&event.source).unwrap();
+            (
+                event.index.to_string(),
+                source.has("marked"),
+                source.has("error.type"),
+            )
+        };
+        // Each keeps what it says of events it cannot work on.
+        assert_eq!(run(r#"{"n":7}"#), ("web".to_owned(), true, true));
+        assert_eq!(run("no JSON"), ("dead-letter".to_owned(), false, true));
+        assert!(library.pipeline("auto,mark").is_ok());
+        let error = library.pipeline("cut,gone").err().unwrap().to_string();
+        assert!(error.contains("no pipeline \"gone\""), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use event::{Document, Event, IndexName, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::level;
 use crate::transform::condition::Condition;
 use crate::transform::redact::{self, Redact};
 use crate::transform::step::{OnError, StepSettings, TransformSettings};
@@ -23,7 +24,7 @@ mod examples;
 mod library;
 
 pub use examples::{TestFailure, TestSettings};
-pub use library::Library;
+pub use library::{Library, names, split_names};
 
 /// The name of the pipeline of events nobody configured one for.
 pub const AUTOMATIC: &str = "auto";
@@ -51,6 +52,8 @@ pub struct Pipeline {
     redactions: Vec<Arc<Redact>>,
     /// Whether an event may become a dead letter, here or where it is sent on to.
     has_dead_letters: bool,
+    /// Whether what a sender wrote stays as it is, its level among it.
+    only_adds: bool,
     dead_letters: AtomicU64,
     // A short lock, once per failed event.
     failures: Mutex<BTreeMap<(usize, &'static str), u64>>,
@@ -148,6 +151,7 @@ impl Pipeline {
             steps: Vec::with_capacity(settings.steps.len()),
             redactions: Vec::new(),
             has_dead_letters: false,
+            only_adds: settings.steps.is_empty(),
             dead_letters: AtomicU64::new(0),
             failures: Mutex::default(),
         };
@@ -166,16 +170,27 @@ impl Pipeline {
 
     /// The pipeline of events nobody configured one for: the step [`detect`] alone.
     pub fn automatic() -> Pipeline {
+        let detect = detect::Detect::compile(&detect::Settings::default());
+        Pipeline::adding(Box::new(detect))
+    }
+
+    /// The same for events that are objects already and need a level only.
+    pub fn automatic_for_objects() -> Pipeline {
+        Pipeline::adding(Box::new(detect::DetectLevel))
+    }
+
+    fn adding(transform: Box<dyn Transform>) -> Pipeline {
         Pipeline {
             name: Arc::from(AUTOMATIC),
             steps: vec![Step {
                 kind: "detect",
-                transform: Box::new(detect::Detect::compile(&detect::Settings::default())),
+                transform,
                 when: None,
                 on_error: OnError::Keep,
             }],
             redactions: Vec::new(),
             has_dead_letters: false,
+            only_adds: true,
             dead_letters: AtomicU64::new(0),
             failures: Mutex::default(),
         }
@@ -235,6 +250,7 @@ impl Pipeline {
             }
         };
         let timestamp = self.timestamp_of(document, arrived);
+        self.tidy(document);
         document.write_to(out);
         Ok((index, timestamp))
     }
@@ -360,6 +376,13 @@ impl Pipeline {
         }
     }
 
+    /// What all events have in common that a pipeline changed.
+    fn tidy(&self, document: &mut Document) {
+        if !self.only_adds {
+            normalise_level(document);
+        }
+    }
+
     fn count_failure(&self, step: usize, reason: &'static str) {
         let mut failures = self.failures.lock().expect("no holder of this lock panics");
         *failures.entry((step, reason)).or_default() += 1;
@@ -384,6 +407,23 @@ impl Failure {
     }
 }
 
+/// `log.level` is in lower case and in our words, whatever a step took it from: `WARNING`, or `{"log":{"level":"WARN"}}`
+/// within an object. What is no level stays.
+fn normalise_level(document: &mut Document) {
+    let Some(text) = document.get_str("log.level") else {
+        return;
+    };
+    let Some(known) = level::named(&text).filter(|known| *known != text) else {
+        return;
+    };
+    // A nested one moves out of its object, which must not keep it.
+    let is_own = document.fields().any(|(name, _)| name == "log.level");
+    if !is_own {
+        document.remove_path("log.level");
+    }
+    document.set_str("log.level", known);
+}
+
 fn is_keep(on_error: &OnError) -> bool {
     *on_error == OnError::Keep
 }
@@ -405,6 +445,50 @@ mod tests {
             .unwrap();
         let source = Document::parse(&event.source).unwrap();
         (event, source)
+    }
+
+    #[test]
+    fn a_level_is_in_our_words_whatever_step_it_came_from() {
+        let (pipeline, _) = pipeline(
+            r#"{"steps":[{"grok":{"pattern":"^%{LOGLEVEL:log.level} "},"when":{"field":"message","exists":true}}]}"#,
+        );
+        for (document, expected) in [
+            (r#"{"message":"WARNING x"}"#, r#""warn""#),
+            (r#"{"log":{"level":"ERROR","logger":"a"}}"#, r#""error""#),
+            (r#"{"log.level":"loud"}"#, r#""loud""#),
+            (r#"{"log.level":3}"#, "3"),
+        ] {
+            let (_, source) = event_of(&pipeline, document);
+            assert_eq!(source.get("log.level"), Some(expected), "{document}");
+            let names = source.fields().filter(|(name, _)| *name == "log.level");
+            assert_eq!(names.count(), 1, "{document}");
+        }
+        let (_, source) = event_of(&Pipeline::automatic(), r#"{"log":{"level":"ERROR"}}"#);
+        assert_eq!(
+            source.get("log"),
+            Some(r#"{"level":"ERROR"}"#),
+            "the sender's own"
+        );
+    }
+
+    #[test]
+    fn objects_without_a_pipeline_get_their_level() {
+        let pipeline = Pipeline::automatic_for_objects();
+        for (document, expected) in [
+            (r#"{"level":"WARNING","msg":"x"}"#, Some("warn")),
+            (r#"{"level":50}"#, Some("error")),
+            (r#"{"message":"an error: x"}"#, Some("error")),
+            (r#"{"log.level":"info","level":"error"}"#, Some("info")),
+            (r#"{"log":{"level":"INFO"},"level":"error"}"#, Some("INFO")),
+            (r#"{"a":1,"message":"{"}"#, None),
+        ] {
+            let (_, source) = event_of(&pipeline, document);
+            assert_eq!(
+                source.get_str("log.level").as_deref(),
+                expected,
+                "{document}"
+            );
+        }
     }
 
     #[test]

@@ -26,7 +26,9 @@ use std::sync::Arc;
 
 use ::http::HeaderMap;
 use axum::body::Body as AxumBody;
-use event::{Ack, Append, AppendError, Batch, Event, IndexName, Ledger, SourceLedger, Timestamp};
+use event::{
+    Ack, Append, AppendError, Batch, Document, Event, IndexName, Ledger, SourceLedger, Timestamp,
+};
 
 use crate::body::{Body, BodyError, BodyReader, Reservation};
 use crate::cpu::CpuPermits;
@@ -82,6 +84,26 @@ fn index_name(setting: Option<&String>) -> Result<IndexName, String> {
         None => Ok(IndexName::default_index()),
         Some(name) => IndexName::parse(name).map_err(|error| error.to_string()),
     }
+}
+
+/// Takes an event that was made already through a pipeline; its id and what is to be done with it stay.
+///
+/// # Errors
+/// A step dropped the event; the reason is for the ledger.
+fn taken_through(
+    pipeline: &Pipeline,
+    event: Event,
+    received: Timestamp,
+) -> Result<Event, &'static str> {
+    let Ok(mut document) = Document::parse(&event.source) else {
+        return Ok(event);
+    };
+    let made = pipeline.event(&mut document, &event.index, received)?;
+    Ok(Event {
+        id: event.id,
+        operation: event.operation,
+        ..made
+    })
 }
 
 /// A push source's way from a request to the journal and to its own page of the books.

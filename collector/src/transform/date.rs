@@ -2,6 +2,8 @@
 //!
 //! Grok cuts `23/Nov/2026:10:00:00 +0100` out of a line; this step makes it the time of the event.
 
+use std::time::Duration;
+
 use event::{Document, Timestamp};
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
@@ -9,6 +11,9 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::{Transform, TransformError, Verdict};
+
+/// How far ahead of its arrival a line without a year may be: clocks of other zones and a little more.
+const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
 /// `date: { field: timestamp, formats: ["%d/%b/%Y:%H:%M:%S %z"] }`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -18,7 +23,7 @@ pub struct Settings {
     pub field: String,
     /// How it may be written, tried in order: `iso8601`, `unix` (seconds), `unix_ms`, `http`
     /// (`23/Nov/2026:10:00:00 +0100`), `syslog` (`Nov 23 10:00:00`), or `strftime` letters. Where no year is named it
-    /// is the one that brings the time nearest to `@timestamp`.
+    /// is the latest one that brings the time not more than a day ahead of `@timestamp`, as with the source `syslog`.
     #[serde(default = "default_formats")]
     pub formats: Vec<String>,
     /// The zone of times that name none: `UTC`, or for instance `Europe/Berlin`.
@@ -71,12 +76,12 @@ impl Date {
         })
     }
 
-    fn read(&self, text: &str, document: &Document) -> Option<Timestamp> {
+    fn read(&self, text: &str, document: &Document, arrived: Timestamp) -> Option<Timestamp> {
         self.formats.iter().find_map(|format| match format {
             Format::Iso8601 => Timestamp::parse_iso(text).ok(),
             Format::UnixSeconds => unix_seconds(text),
             Format::UnixMillis => Timestamp::parse_lenient(text).ok(),
-            Format::Yearless(format) => self.read_yearless(format, text, document),
+            Format::Yearless(format) => self.read_yearless(format, text, document, arrived),
             Format::Strptime(format) => self.read_strptime(format, text),
         })
     }
@@ -90,17 +95,26 @@ impl Date {
         timestamp_of(instant)
     }
 
-    /// `Nov 23 10:00:00` names no year: the one that brings it nearest to when the line arrived.
-    fn read_yearless(&self, format: &str, text: &str, document: &Document) -> Option<Timestamp> {
-        let arrived = document.get_str("@timestamp")?;
-        let arrived = Timestamp::parse_iso(&arrived).ok()?;
+    /// `Nov 23 10:00:00` names no year: a line is from the past, or of a clock that is a little ahead.
+    fn read_yearless(
+        &self,
+        format: &str,
+        text: &str,
+        document: &Document,
+        arrived: Timestamp,
+    ) -> Option<Timestamp> {
+        let arrived = document
+            .get_str("@timestamp")
+            .and_then(|text| Timestamp::parse_iso(&text).ok())
+            .unwrap_or(arrived);
+        let latest = arrived.plus(AHEAD_MAX);
         let year: i16 = arrived.to_rfc3339().get(..4)?.parse().ok()?;
         let candidates = [year - 1, year, year + 1].into_iter().filter_map(|year| {
             let time = BrokenDownTime::parse(format, format!("{year} {text}")).ok()?;
             let civil: DateTime = time.to_datetime().ok()?;
             timestamp_of(self.zone.to_timestamp(civil).ok()?)
         });
-        candidates.min_by_key(|time| time.nanos().abs_diff(arrived.nanos()))
+        candidates.filter(|time| *time <= latest).max()
     }
 }
 
@@ -132,7 +146,11 @@ impl Format {
 }
 
 impl Transform for Date {
-    fn apply(&self, document: &mut Document, _: Timestamp) -> Result<Verdict, TransformError> {
+    fn apply(
+        &self,
+        document: &mut Document,
+        arrived: Timestamp,
+    ) -> Result<Verdict, TransformError> {
         let field = &self.settings.field;
         let text = match document.get(field) {
             None => {
@@ -145,7 +163,7 @@ impl Transform for Date {
                 .get_str(field)
                 .map_or_else(|| value.to_owned(), std::borrow::Cow::into_owned),
         };
-        let Some(timestamp) = self.read(text.trim(), document) else {
+        let Some(timestamp) = self.read(text.trim(), document, arrived) else {
             let shown: String = text.chars().take(64).collect();
             return Err(TransformError {
                 reason: "date_unreadable",
@@ -273,6 +291,13 @@ mod tests {
                 "UTC",
                 r#""Dec 31 23:59:59""#,
                 "2026-12-31T23:59:59.000Z",
+            ),
+            // Not half a year ahead, however near that is.
+            (
+                &["syslog"],
+                "UTC",
+                r#""Jun 15 02:04:59""#,
+                "2026-06-15T02:04:59.000Z",
             ),
             (
                 &["%m%d %H:%M:%S%.f"],

@@ -26,6 +26,33 @@ pub struct Settings {
     pub remove: bool,
 }
 
+/// Objects nested deeper stay in the line: clients read answers with parsers that give up at some hundred levels, and one
+/// line may not make an answer unreadable.
+const DEPTH_MAX: usize = 64;
+
+/// Whether a JSON text is nested deeper than events may be. One pass over few bytes where it is not.
+pub fn is_too_deep(text: &str) -> bool {
+    let opened = memchr::memchr2_iter(b'{', b'[', text.as_bytes());
+    if opened.take(DEPTH_MAX + 1).count() <= DEPTH_MAX {
+        return false;
+    }
+    let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_string,
+            b'"' => is_string = !is_string,
+            b'{' | b'[' if !is_string => depth += 1,
+            b'}' | b']' if !is_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
+}
+
 /// The step, ready to run.
 pub struct Json {
     settings: Settings,
@@ -78,9 +105,20 @@ impl Json {
 impl Transform for Json {
     fn apply(&self, document: &mut Document, _: Timestamp) -> Result<Verdict, TransformError> {
         let text = text_of(document, &self.settings.field)?;
+        // A byte order mark, as programs on Windows write it.
+        let text = text.trim_start_matches('\u{feff}');
+        if is_too_deep(text) {
+            return Err(TransformError {
+                reason: "json_too_deep",
+                message: format!(
+                    "field {}: nested deeper than {DEPTH_MAX} levels",
+                    self.settings.field
+                ),
+            });
+        }
         let outcome = match &self.settings.target {
-            Some(target) => self.set_whole(target, &text, document),
-            None => self.spread(&text, document),
+            Some(target) => self.set_whole(target, text, document),
+            None => self.spread(text, document),
         };
         match outcome {
             Ok(()) => Ok(Verdict::Keep),
@@ -118,6 +156,24 @@ mod tests {
             text,
             r#"{"@timestamp":"t1","message":"{\"@timestamp\":\"t1\",\"n\":0.470,\"big\":12345678901234567890123,\"o\":{\"a\": [1]}}","n":0.470,"big":12345678901234567890123,"o":{"a": [1]}}"#
         );
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_stays_in_the_line() {
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(!is_too_deep(&nested(63)));
+        assert!(is_too_deep(&nested(64)));
+        assert!(!is_too_deep(&format!("{{\"a\":\"{}\"}}", "[".repeat(100))));
+        assert!(!is_too_deep(&format!("[{}]", vec!["{}"; 100].join(","))));
+        let mut document = Document::new();
+        document.set_str("message", &nested(5000));
+        let json = Json::compile(&serde_json::from_str("{}").unwrap()).unwrap();
+        let error = json.apply(&mut document, Timestamp::MIN).err().unwrap();
+        assert_eq!(error.reason, "json_too_deep");
+        document.set_str("message", "\u{feff}{\"a\":1}");
+        json.apply(&mut document, Timestamp::MIN).unwrap();
+        assert_eq!(document.get("a"), Some("1"));
     }
 
     #[test]
@@ -160,7 +216,7 @@ mod tests {
             (r#"{"message":"plain text"}"#, "json_malformed"),
             (r#"{"message":"[1]"}"#, "json_malformed"),
             (r#"{"message":"{\"a\":1} trailing"}"#, "json_malformed"),
-            (r#"{"message":7}"#, "not_a_string"),
+            (r#"{"message":[7]}"#, "not_a_string"),
             (r#"{"other":"x"}"#, "field_missing"),
         ] {
             for settings in ["{}", r#"{"target":"t"}"#] {

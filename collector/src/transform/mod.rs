@@ -83,10 +83,10 @@ pub struct TransformError {
 /// A pipeline by its name, for steps that send events on.
 pub type Lookup<'a> = dyn FnMut(&str) -> Result<Arc<Pipeline>, String> + 'a;
 
-/// The text of a field a step works on.
+/// The text of a field a step works on; of a number its digits.
 ///
 /// # Errors
-/// The field is missing (`field_missing`) or no string (`not_a_string`).
+/// The field is missing (`field_missing`) or neither a string nor a number (`not_a_string`).
 fn text_of(document: &Document, field: &str) -> Result<String, TransformError> {
     if let Some(text) = document.get_str(field) {
         return Ok(text.into_owned());
@@ -96,6 +96,9 @@ fn text_of(document: &Document, field: &str) -> Result<String, TransformError> {
             reason: "field_missing",
             message: format!("the event has no field {field}"),
         },
+        Some(json) if json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+            return Ok(json.to_owned());
+        }
         Some(_) => TransformError {
             reason: "not_a_string",
             message: format!("field {field} is no string"),
@@ -122,6 +125,9 @@ fn yes() -> bool {
 fn check_field(field: &str) -> Result<(), String> {
     match field {
         "" => Err("a field name is empty; write for instance field: message".to_owned()),
+        name if name.contains("%{") => Err(format!(
+            "{name:?} is no field name; write it without %{{ and }}, for instance host.name"
+        )),
         _ => Ok(()),
     }
 }

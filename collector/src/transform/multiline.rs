@@ -62,17 +62,33 @@ impl Preset {
     /// the margin, as in a message of several lines, begins an event.
     fn pattern(self) -> &'static str {
         match self {
+            // Indented lines of messages belong to them; an indented level (`%5p`) and a time begin an event.
             Preset::Java => {
-                r"^\s+(?:at |\.\.\. \d+ |- |eval\()|^\s*(?:Caused by|Suppressed|Wrapped by): |^(?:[\w$]+\.)+[\w$]*(?:Exception|Error|Throwable|Failure)\b|^\t"
+                r"^\t|^\s+(?:at |[^\sA-Z\d]|[A-Z](?:[^A-Z]|$))|^\s*(?:Caused by|Suppressed|Wrapped by): |^(?:[\w$]+\.)+[\w$]*(?:Exception|Error|Throwable|Failure)\b|^### |^; "
             }
+            // Behind the exception's line stand what PostgreSQL's driver and SQLAlchemy add to it.
             Preset::Python => {
-                r"^Traceback \(most recent call last\):|^\s+\S|^(?:During handling of the above exception|The above exception was the direct cause)|^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Warning|Exit|Interrupt|Iteration|Group|Timeout|NotFound|DoesNotExist|Failed|Failure)(?:: |$)|^(?:[A-Za-z_]\w*\.)+[A-Z]\w*: "
+                r"^Traceback \(most recent call last\):|^\s+\S|^(?:During handling of the above exception|The above exception was the direct cause)|^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Warning|Exit|Interrupt|Iteration|Group|Timeout|NotFound|DoesNotExist|Failed|Failure)(?:: |$)|^(?:[A-Za-z_]\w*\.)+[A-Z]\w*: |^(?:DETAIL|HINT|CONTEXT|LINE \d+): |^\[(?:SQL|parameters): |^\(Background on this error at: "
             }
             Preset::Go => {
-                r"^goroutine \d+ |^\s+\S|^\[signal |^created by |^exit status \d+$|^[\w./*()\[\]{}·~@-]+\.[\w.()*\[\]·-]+\(.*\)$|^(?:rax|rbx|rcx|rdx|rdi|rsi|rbp|rsp|r\d+|rip|rflags|cs|fs|gs)\s+0x"
+                r"^goroutine \d+ |^\s+\S|^\[signal |^\[originating from |^created by |^exit status \d+$|^panic\(.*\)$|^runtime stack:$|^PC=0x|^\.\.\.|^[\w./*()\[\]{}·~@-]+\.[\w.()*\[\]·-]+\(.*\)$|^(?:rax|rbx|rcx|rdx|rdi|rsi|rbp|rsp|r\d+|rip|rflags|cs|fs|gs)\s+0x"
             }
-            Preset::Node => r"^\s+at |^\s+\S|^\s*\^+\s*$|^\s*[}\]],?\s*$|^Node\.js v\d",
-            Preset::Ruby => r"^\s+(?:from |\d+: from )|^\s+\S|^[\w./~@-]+\.rb:\d+:in [`'][^']*'$",
+            Preset::Node => {
+                r"^\s+at |^\s+\S|^\s*\^+\s*$|^\s*[}\]],?\s*$|^Node\.js v\d|^\(Use `node --trace"
+            }
+            // Rails writes the tags of a request in front of each line.
+            Preset::Ruby => {
+                r"^\s+(?:from |\d+: from )|^\s+\S|^(?:\[[\w-]+\] )*[\w./~@-]+\.\w+:\d+:in [`'][^']*'$|^(?:\[[\w-]+\] )+\s*$|^(?:\[[\w-]+\] )*[A-Z]\w*(?:::[A-Z]\w*)+ \(.*\):$"
+            }
+        }
+    }
+
+    /// What else continues an event when a blank line stands between: Node writes the error below the line it was
+    /// thrown in.
+    fn pattern_behind_blank(self) -> Option<&'static str> {
+        match self {
+            Preset::Node => Some(r"^(?:Uncaught )?[A-Za-z]*Error(?: \[\w+\])?(?::|$)"),
+            Preset::Java | Preset::Python | Preset::Go | Preset::Ruby => None,
         }
     }
 }
@@ -93,6 +109,10 @@ pub enum Side {
 pub struct Multiline {
     pattern: Regex,
     negate: bool,
+    /// Whether blank lines between lines that join are part of the event: in stack traces, where they are frequent.
+    /// Those at the end never are.
+    pub bridges_blank_lines: bool,
+    behind_blank: Option<Regex>,
     /// Which neighbour a joining line belongs to.
     pub side: Side,
     /// The most lines of one event.
@@ -123,9 +143,15 @@ impl Multiline {
         }
         let compiled = Regex::new(pattern)
             .map_err(|error| format!("multiline pattern {pattern:?}: {error}"))?;
+        let behind_blank = settings.preset.and_then(Preset::pattern_behind_blank);
         Ok(Multiline {
             pattern: compiled,
             negate,
+            bridges_blank_lines: settings.preset.is_some(),
+            behind_blank: behind_blank
+                .map(Regex::new)
+                .transpose()
+                .map_err(|error| format!("multiline preset: {error}"))?,
             side,
             lines_max: settings.lines_max,
             flush_after: Duration::from_secs(settings.flush_after_seconds),
@@ -135,6 +161,17 @@ impl Multiline {
     /// Whether the line belongs to its neighbour: the one before it for [`Side::After`], else the one behind it.
     pub fn joins(&self, line: &[u8]) -> bool {
         self.pattern.is_match(line) != self.negate
+    }
+
+    /// The same for a line with a blank line in front of it, where [`Multiline::bridges_blank_lines`].
+    pub fn joins_over_blank(&self, line: &[u8]) -> bool {
+        let is_behind_blank = |pattern: &Regex| pattern.is_match(line);
+        self.joins(line) || self.behind_blank.as_ref().is_some_and(is_behind_blank)
+    }
+
+    /// Whether nothing stands in the line.
+    pub fn is_blank(line: &[u8]) -> bool {
+        line.trim_ascii().is_empty()
     }
 }
 
@@ -159,16 +196,25 @@ mod tests {
         assert!(multiline.joins(b"  at x \xff"));
     }
 
-    /// The events the lines of a log are joined to, by their first lines.
+    /// The events the lines of a log are joined to, by their first lines, blank lines as sources see them.
     fn begins(preset: &str, log: &str) -> Vec<String> {
         let settings: Settings =
             serde_json::from_str(&format!("{{\"preset\":\"{preset}\"}}")).unwrap();
         let multiline = Multiline::compile(&settings).unwrap();
-        let lines = log.lines().filter(|line| !line.trim().is_empty());
-        lines
-            .filter(|line| !multiline.joins(line.as_bytes()))
-            .map(str::to_owned)
-            .collect()
+        assert!(multiline.bridges_blank_lines);
+        let (mut begins, mut is_behind_blank) = (Vec::new(), false);
+        for line in log.lines() {
+            let joins = match is_behind_blank {
+                true => multiline.joins_over_blank(line.as_bytes()),
+                false => multiline.joins(line.as_bytes()),
+            };
+            let is_blank = Multiline::is_blank(line.as_bytes());
+            if !joins && !is_blank {
+                begins.push(line.to_owned());
+            }
+            is_behind_blank = is_blank;
+        }
+        begins
     }
 
     #[test]
@@ -245,6 +291,97 @@ mod tests {
                 vec![
                     "shop.rb:3:in `pay': no money (RuntimeError)",
                     "I, [2026-11-23T10:00:00.000000 #1]  INFO -- : next",
+                ],
+            ),
+            (
+                "java",
+                "2026-11-26 04:50:01.123 ERROR 1 --- [exec-1] o.a.c.c.C.[.[.[/] : threw exception with root cause\n\
+                 \n\
+                 org.postgresql.util.PSQLException: ERROR: duplicate key value violates unique constraint \"orders_pkey\"\n\
+                 \x20 Detail: Key (id)=(7) already exists.\n\
+                 \tat org.postgresql.core.v3.QueryExecutorImpl.execute(QueryExecutorImpl.java:2712) ~[postgresql-42.6.0.jar:42.6.0]\n\
+                 ### Error updating database.  Cause: java.sql.SQLException\n\
+                 ; bad SQL grammar []; nested exception is java.sql.SQLException\n\
+                 \n\
+                 \x20INFO [main] shop - padded levels begin\n\
+                 Exception in thread \"main\" java.lang.NullPointerException: x\n\
+                 \tat com.example.Main.main(Main.java:5)",
+                vec![
+                    "2026-11-26 04:50:01.123 ERROR 1 --- [exec-1] o.a.c.c.C.[.[.[/] : threw exception with root cause",
+                    " INFO [main] shop - padded levels begin",
+                    "Exception in thread \"main\" java.lang.NullPointerException: x",
+                ],
+            ),
+            (
+                "python",
+                "2026-11-26 04:50:03,580 ERROR shop: db\n\
+                 Traceback (most recent call last):\n\
+                 \x20 File \"/srv/app.py\", line 3, in pay\n\
+                 sqlalchemy.exc.IntegrityError: (psycopg2.errors.UniqueViolation) duplicate key value\n\
+                 DETAIL:  Key (id)=(7) already exists.\n\
+                 \n\
+                 [SQL: INSERT INTO orders (id) VALUES (%(id)s)]\n\
+                 [parameters: {'id': 7}]\n\
+                 (Background on this error at: https://sqlalche.me/e/20/gkpj)\n\
+                 2026-11-26 04:50:04,580 INFO shop: next",
+                vec![
+                    "2026-11-26 04:50:03,580 ERROR shop: db",
+                    "2026-11-26 04:50:04,580 INFO shop: next",
+                ],
+            ),
+            (
+                "go",
+                "2026/11/26 04:50:01 http: panic serving 127.0.0.1:54321: runtime error: nil pointer dereference\n\
+                 goroutine 35 [running]:\n\
+                 net/http.(*conn).serve.func1()\n\
+                 \t/usr/local/go/src/net/http/server.go:1898 +0xbe\n\
+                 panic({0x6a5f40?, 0x8f5d60?})\n\
+                 \t/usr/local/go/src/runtime/panic.go:770 +0x132\n\
+                 main.handler[...]({0x7a1b40, 0xc0001a4000}, 0xc0001a6000)\n\
+                 \t/src/main.go:12 +0x1d\n\
+                 \n\
+                 fatal error: concurrent map writes\n\
+                 \n\
+                 goroutine 18 [running]:\n\
+                 ...additional frames elided...",
+                vec![
+                    "2026/11/26 04:50:01 http: panic serving 127.0.0.1:54321: runtime error: nil pointer dereference",
+                    "fatal error: concurrent map writes",
+                ],
+            ),
+            (
+                "node",
+                "server started\n\
+                 /srv/app/index.js:12\n\
+                 \x20   throw new Error(\"cannot pay\");\n\
+                 \x20   ^\n\
+                 \n\
+                 Error: cannot pay\n\
+                 \x20   at pay (/srv/app/index.js:12:11)\n\
+                 \n\
+                 Node.js v20.11.1\n\
+                 TypeError: on its own\n\
+                 (Use `node --trace-warnings ...` to show where the warning was created)",
+                vec![
+                    "server started",
+                    "/srv/app/index.js:12",
+                    "TypeError: on its own",
+                ],
+            ),
+            (
+                "ruby",
+                "F, [2026-11-26T04:50:01.123456 #1] FATAL -- : [8a1f-0] \n\
+                 [8a1f-0] ActiveRecord::RecordNotFound (Couldn't find Order with 'id'=7):\n\
+                 [8a1f-0]   \n\
+                 [8a1f-0] app/controllers/orders_controller.rb:12:in `show'\n\
+                 ActionView::Template::Error (undefined method `x' for nil):\n\
+                 \x20   1: <h1>\n\
+                 \x20 \n\
+                 app/views/orders/show.html.erb:2:in `_show'\n\
+                 I, [2026-11-26T04:50:02.000000 #1]  INFO -- : [8a1f-0] next",
+                vec![
+                    "F, [2026-11-26T04:50:01.123456 #1] FATAL -- : [8a1f-0] ",
+                    "I, [2026-11-26T04:50:02.000000 #1]  INFO -- : [8a1f-0] next",
                 ],
             ),
         ];

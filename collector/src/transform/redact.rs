@@ -50,7 +50,8 @@ pub enum Preset {
     Email,
     /// `Authorization: Bearer ...`, `Basic ...`, and JSON Web Tokens wherever they stand.
     BearerToken,
-    /// Keys of well-known services by their look, and values of `api_key=`, `password:`, `secret=` and the like.
+    /// Keys of well-known services by their look, private keys, and values of `api_key=`, `password:`, `secret=` and the
+    /// like, in texts and as fields of such a name.
     ApiKey,
     /// IPv4 and IPv6.
     IpAddress,
@@ -64,6 +65,8 @@ pub struct Redact {
 
 struct Rule {
     search: Search,
+    /// Fields of such a name hold nothing else.
+    names: Option<Regex>,
     replacement: String,
 }
 
@@ -95,11 +98,17 @@ const API_KEY: &[&str] = &[
     r"\b(?P<secret>[rs]k_(?:live|test)_[0-9a-zA-Z]{16,255})",
     r"\b(?P<secret>npm_[A-Za-z0-9]{36})\b",
     r"\b(?P<secret>SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,64})",
-    // By the name in front: key=value, "key": "value", key: value.
-    r#"(?i)(?:api[_-]?key|apikey|access[_-]?key|auth[_-]?token|access[_-]?token|refresh[_-]?token|client[_-]?secret|secret[_-]?key|secret|passwd|password|pwd)["']?\s*[=:]\s*["']?(?P<secret>[^\s"'&,;}]{3,})"#,
+    // By the name in front: key=value, "key": "value", key: value, and JSON within JSON, with \" for each quote.
+    r#"(?i)(?:api[_-]?key|apikey|access[_-]?key|auth[_-]?token|access[_-]?token|refresh[_-]?token|client[_-]?secret|secret[_-]?key|secret|passwd|password|pwd)\\*["']?\s*[=:]\s*\\*["']?(?P<secret>(?:[^\s"'&,;}\\]|\\[^\s"'\\]){3,})"#,
+    // `token: ` stands in every parser's errors.
+    r#"(?i)(?:^|[?&\s"'_-])token=(?P<secret>[^\s"'&,;}]{8,})"#,
+    // To its end, or to the text's when the rest is in another line.
+    r"(?s)-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,32}PRIVATE KEY-----|\z)",
     // The password of a URL.
     r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@]{0,64}:(?P<secret>[^\s/@]{1,128})@",
 ];
+/// Names of fields that hold a secret and nothing else, behind what tells whose it is: `db.password`, `x-api-key`.
+const API_KEY_NAME: &str = r"(?i)(?:^|[._-])(?:api[_-]?key|apikey|access[_-]?key|secret[_-]?access[_-]?key|auth[_-]?token|access[_-]?token|refresh[_-]?token|client[_-]?secret|secret[_-]?key|private[_-]?key|secret|passwd|password|pwd)$|^token$";
 /// Candidates; the standard library decides.
 const ADDRESS: &str =
     r"[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}";
@@ -130,6 +139,7 @@ impl Redact {
             let patterns: Vec<&str> = settings.patterns.iter().map(String::as_str).collect();
             rules.push(Rule {
                 search: expressions(&patterns, None)?,
+                names: None,
                 replacement: replacement("redacted"),
             });
         }
@@ -141,8 +151,10 @@ impl Redact {
                 Preset::ApiKey => ("api_key", expressions(API_KEY, None)?),
                 Preset::IpAddress => ("ip_address", address_search()?),
             };
+            let names = (*preset == Preset::ApiKey).then(|| Regex::new(API_KEY_NAME));
             rules.push(Rule {
                 search,
+                names: names.transpose().map_err(|error| error.to_string())?,
                 replacement: replacement(name),
             });
         }
@@ -165,24 +177,39 @@ impl Redact {
         out
     }
 
-    /// The JSON text with all strings in it redacted, keys left alone; `None` when there is nothing to hide.
-    fn redacted_json(&self, json: &str) -> Option<String> {
-        if json.starts_with('"') {
-            let text = json_text::unquoted(json)?;
-            return self.redacted(&text).map(|text| quoted(&text));
-        }
-        if !json.starts_with(['{', '[']) {
+    /// The value of a field without what is looked for; `None` when there is nothing to hide.
+    fn redacted_value(&self, name: &str, json: &str) -> Option<String> {
+        let text = match json.starts_with('"') {
+            true => json_text::unquoted(json)?,
             // A number may be a card's.
-            return self.redacted(json).map(|text| quoted(&text));
+            false if json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+                Cow::Borrowed(json)
+            }
+            false => return None,
+        };
+        let holds_a_secret = |rule: &&Rule| {
+            let names = rule.names.as_ref();
+            !text.is_empty() && names.is_some_and(|names| names.is_match(name))
+        };
+        match self.rules.iter().find(holds_a_secret) {
+            Some(rule) => Some(rule.replacement.clone()),
+            None => self.redacted(&text),
+        }
+    }
+
+    /// The JSON text of a field with all strings in it redacted, keys left alone; `None` when there is nothing to hide.
+    fn redacted_json(&self, name: &str, json: &str) -> Option<String> {
+        if !json.starts_with(['{', '[']) {
+            return self.redacted_value(name, json).map(|text| quoted(&text));
         }
         let mut out: Option<String> = None;
         let mut copied = 0;
-        for place in values(json) {
-            let value = &json[place.clone()];
-            let redacted = match value.starts_with('"') {
-                true => json_text::unquoted(value).and_then(|text| self.redacted(&text)),
-                false => self.redacted(value),
+        for (key, place) in values(json) {
+            let key = match key {
+                Some(key) => json_text::unquoted(&json[key]).unwrap_or_default(),
+                None => Cow::Borrowed(name),
             };
+            let redacted = self.redacted_value(&key, &json[place.clone()]);
             let Some(redacted) = redacted else {
                 continue;
             };
@@ -199,7 +226,7 @@ impl Redact {
     fn redact_field(&self, field: &str, document: &mut Document) {
         let Some(redacted) = document
             .get(field)
-            .and_then(|json| self.redacted_json(json))
+            .and_then(|json| self.redacted_json(field, json))
         else {
             return;
         };
@@ -225,7 +252,7 @@ impl Transform for Redact {
             let found: Vec<(String, String)> = document
                 .fields()
                 .filter(|(name, _)| *name != "@timestamp")
-                .filter_map(|(name, json)| Some((name.to_owned(), self.redacted_json(json)?)))
+                .filter_map(|(name, json)| Some((name.to_owned(), self.redacted_json(name, json)?)))
                 .collect();
             for (name, json) in found {
                 if let Ok(value) = serde_json::from_str::<&RawValue>(&json) {
@@ -308,10 +335,12 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// Where the strings that are values, and the numbers, stand in a valid JSON text.
-fn values(json: &str) -> Vec<Range<usize>> {
+/// Where the strings that are values, and the numbers, stand in a valid JSON text, each with the key in front of it:
+/// its own, or its list's.
+fn values(json: &str) -> Vec<(Option<Range<usize>>, Range<usize>)> {
     let bytes = json.as_bytes();
     let mut values = Vec::new();
+    let mut key = None;
     let mut at = 0;
     while at < bytes.len() {
         match bytes[at] {
@@ -323,8 +352,9 @@ fn values(json: &str) -> Vec<Range<usize>> {
                 }
                 at = (at + 1).min(bytes.len());
                 let behind = json[at..].trim_start();
-                if !behind.starts_with(':') {
-                    values.push(start..at);
+                match behind.starts_with(':') {
+                    true => key = Some(start..at),
+                    false => values.push((key.clone(), start..at)),
                 }
             }
             b'-' | b'0'..=b'9' => {
@@ -334,7 +364,7 @@ fn values(json: &str) -> Vec<Range<usize>> {
                 {
                     at += 1;
                 }
-                values.push(start..at);
+                values.push((key.clone(), start..at));
             }
             _ => at += 1,
         }
@@ -550,6 +580,21 @@ mod tests {
                     "postgres://shop:<api_key>@db/shop",
                 ),
                 ("the secret of life", "the secret of life"),
+                (
+                    r#"{"log":"{\"password\":\"hunter2\",\"a\":1}"}"#,
+                    r#"{"log":"{\"password\":\"<api_key>\",\"a\":1}"}"#,
+                ),
+                ("GET /x?token=0123456789&y=1", "GET /x?token=<api_key>&y=1"),
+                (
+                    "unexpected token: identifier",
+                    "unexpected token: identifier",
+                ),
+                (
+                    "key -----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY----- end",
+                    "key <api_key> end",
+                ),
+                ("-----BEGIN PRIVATE KEY-----", "<api_key>"),
+                ("-----BEGIN PUBLIC KEY-----", "-----BEGIN PUBLIC KEY-----"),
             ],
         );
         check(
@@ -584,6 +629,15 @@ mod tests {
             )
             .unwrap(),
             r#"{"message":"pin=*** pin=***","o":{"q":"pin=4"},"o.p":"pin=***"}"#
+        );
+        // A field's name tells as much as the one in front of a value in a text.
+        assert_eq!(
+            run(
+                r#"{"redact":{"presets":["api_key"]}}"#,
+                r#"{"password":"hunter2","db.password":"x","o":{"x-api-key":["a","b"],"pin":7,"token":"t","a":{"client_secret":12}},"secretary":"ann","token":"","passwords":true}"#
+            )
+            .unwrap(),
+            r#"{"password":"<api_key>","db.password":"<api_key>","o":{"x-api-key":["<api_key>","<api_key>"],"pin":7,"token":"<api_key>","a":{"client_secret":"<api_key>"}},"secretary":"ann","token":"","passwords":true}"#
         );
         for wrong in [
             "{}",

@@ -38,6 +38,15 @@ impl Route {
                     .to_owned(),
             );
         }
+        if let Some(index) = settings
+            .index
+            .as_deref()
+            .filter(|index| index.contains("%{"))
+        {
+            return Err(format!(
+                "index {index:?} is taken as it stands, without fields or dates in it; write a route with a when for each index (days are made by themselves)"
+            ));
+        }
         let index = settings.index.as_deref().map(IndexName::parse).transpose();
         let pipeline = settings.pipeline.as_deref().map(pipelines).transpose()?;
         Ok(Route {
@@ -64,6 +73,7 @@ mod tests {
         for (wrong, part) in [
             ("{}", "needs an index"),
             (r#"{"index":"A b"}"#, "invalid index name"),
+            (r#"{"index":"shop-%{tenant}"}"#, "without fields or dates"),
             (r#"{"pipeline":"gone"}"#, "no pipeline is named gone"),
         ] {
             let problem = step(&format!("{{\"route\":{wrong}}}")).err().unwrap();

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
+use serde::de::{
+    self, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor,
+};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -169,7 +171,7 @@ impl Serialize for StepSettings {
 
 impl<'de> Deserialize<'de> for StepSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<StepSettings, D::Error> {
-        deserializer.deserialize_map(StepVisitor)
+        deserializer.deserialize_any(StepVisitor)
     }
 }
 
@@ -182,6 +184,17 @@ impl<'de> Visitor<'de> for StepVisitor {
         f.write_str("a step, for instance grok: {...}")
     }
 
+    /// `- json` is short for `- json: {}`.
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<StepSettings, E> {
+        elsewhere(name)?;
+        let only = MapDeserializer::new(std::iter::once((name, NoSettings)));
+        Ok(StepSettings {
+            transform: TransformSettings::deserialize(MapAccessDeserializer::new(only))?,
+            when: None,
+            on_error: None,
+        })
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StepSettings, A::Error> {
         let mut entries = Entries {
             map,
@@ -190,8 +203,12 @@ impl<'de> Visitor<'de> for StepVisitor {
         };
         let transform = TransformSettings::deserialize(MapAccessDeserializer::new(&mut entries))?;
         if let Some(second) = entries.next_name()? {
-            let problem = format!("a step does one thing; make {second} a step of its own");
-            return Err(A::Error::custom(problem));
+            return Err(A::Error::custom(match second.as_str() {
+                "if" | "condition" | "filter" => format!(
+                    "write when instead of {second}, for instance when: {{ field: level, equals: debug }}"
+                ),
+                _ => format!("a step does one thing; make {second} a step of its own"),
+            }));
         }
         Ok(StepSettings {
             transform,
@@ -199,6 +216,29 @@ impl<'de> Visitor<'de> for StepVisitor {
             on_error: entries.on_error,
         })
     }
+}
+
+/// The settings of a step that is written as its name alone.
+struct NoSettings;
+
+impl<'de, E: de::Error> IntoDeserializer<'de, E> for NoSettings {
+    type Deserializer = MapDeserializer<'de, std::iter::Empty<(&'de str, &'de str)>, E>;
+
+    fn into_deserializer(self) -> Self::Deserializer {
+        MapDeserializer::new(std::iter::empty())
+    }
+}
+
+/// What other pipelines have as a step and this one has elsewhere.
+fn elsewhere<E: de::Error>(name: &str) -> Result<(), E> {
+    Err(E::custom(match name {
+        "multiline" => {
+            "multiline is no step: only sources know where lines end; write it on the source of type file or docker, for instance multiline: { preset: java }"
+        }
+        "mutate" => "there is no mutate; rename, remove and add are steps of their own",
+        "filter" => "there is no filter; write drop: {} with a when beside it",
+        _ => return Ok(()),
+    }))
 }
 
 /// The entries of a step, without those that are not its name.
@@ -229,7 +269,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Entries<A> {
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
         match self.next_name()? {
-            Some(name) => seed.deserialize(StrDeserializer::new(&name)).map(Some),
+            Some(name) => elsewhere(&name)
+                .and(Ok(name))
+                .and_then(|name| seed.deserialize(StrDeserializer::new(&name)).map(Some)),
             None => Ok(None),
         }
     }
@@ -257,7 +299,17 @@ mod tests {
                 step
             );
         }
+        let short: StepSettings = serde_json::from_str(r#""json""#).unwrap();
+        assert_eq!(
+            short,
+            serde_json::from_str::<StepSettings>(r#"{"json":{}}"#).unwrap()
+        );
         for (text, part) in [
+            (r#""jsn""#, "expected one of `json`, `grok`"),
+            (r#""multiline""#, "on the source of type file or docker"),
+            (r#"{"multiline":{"preset":"java"}}"#, "on the source"),
+            (r#"{"mutate":{}}"#, "rename, remove and add"),
+            (r#"{"drop":{},"if":"x"}"#, "write when instead of if"),
             (r#"{"gork":{}}"#, "expected one of `json`, `grok`"),
             (
                 r#"{"remove":["a"],"add":{"b":1}}"#,

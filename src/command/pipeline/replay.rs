@@ -5,9 +5,10 @@
 //! stored once. A letter whose event fails again stays where it is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::bail;
 use collector::pipeline::Library;
 use collector::pipeline::dead_letter::{self, DeadLetter};
 use event::Event;
@@ -53,7 +54,15 @@ struct Outcome {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(arguments.config.as_deref())?.settings;
     let mut library = settings.library();
-    let outcome = block_on(replay(arguments, &mut library))?;
+    let is_known = |name: &String| settings.all_pipelines().contains_key(name);
+    if let Some(name) = arguments.pipeline.as_ref().filter(|name| !is_known(name)) {
+        bail!(
+            "there is no pipeline {name:?} in the settings; name the one that dead_letter.pipeline says"
+        );
+    }
+    // The server that works on the data directory of the settings, not on the usual one.
+    let data_dir = arguments.config.as_ref().map(|_| settings.data_dir.clone());
+    let outcome = block_on(replay(arguments, data_dir.as_deref(), &mut library))?;
     println!(
         "{}{} stored, {} had been stored before, {} dropped by their pipeline, {} left",
         if arguments.dry_run { "would be: " } else { "" },
@@ -71,8 +80,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn replay(arguments: &Arguments, library: &mut Library) -> anyhow::Result<Outcome> {
-    let server = RunningServer::of(&arguments.server)?;
+async fn replay(
+    arguments: &Arguments,
+    data_dir: Option<&Path>,
+    library: &mut Library,
+) -> anyhow::Result<Outcome> {
+    let server = RunningServer::of_data_dir(&arguments.server, data_dir)?;
     let mut outcome = Outcome::default();
     // Pages go by the letters' own places: those that stay are not read again, nor are those that come meanwhile.
     let mut after: Option<Value> = None;
@@ -219,7 +232,10 @@ async fn bulk(server: &RunningServer, body: Vec<u8>) -> anyhow::Result<Vec<Value
     if body.is_empty() {
         return Ok(Vec::new());
     }
-    let mut answer = server.post_lines(server.url(&["_bulk"])?, body).await?;
+    let mut url = server.url(&["_bulk"])?;
+    // They have been through theirs.
+    url.set_query(Some("pipeline=_none"));
+    let mut answer = server.post_lines(url, body).await?;
     match answer["items"].take() {
         Value::Array(items) => Ok(items),
         _ => Ok(Vec::new()),

@@ -13,12 +13,14 @@ mod kafka;
 mod push;
 mod syslog;
 
+use collector::pipeline::split_names;
 use collector::source as sources;
 use collector::transform::multiline::{self, Multiline};
 use event::IndexName;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
+use super::NO_PIPELINE;
 use super::findings::Findings;
 use super::node::{Node, Place};
 use super::suggestion::did_you_mean;
@@ -38,6 +40,10 @@ pub enum Source {
     Gelf(sources::gelf::Settings),
     /// `type: syslog`.
     Syslog(sources::syslog::Settings),
+    /// `type: elastic_bulk`.
+    ElasticBulk(sources::elastic_bulk::EntrySettings),
+    /// `type: otlp`.
+    Otlp(sources::otlp::EntrySettings),
     /// `type: http`.
     Http(sources::http::EntrySettings),
     /// `type: loki_push`.
@@ -55,9 +61,10 @@ pub enum Source {
 type Read = fn(&Entry<'_>) -> Option<Source>;
 
 /// The types that are built, each with what reads an entry of it.
-const BUILT: [(&str, Read); 12] = [
+const BUILT: [(&str, Read); 14] = [
     ("beats", beats::read),
     ("docker", docker::read),
+    ("elastic_bulk", push::read_elastic_bulk),
     ("file", file::read),
     ("fluent_forward", fluent_forward::read),
     ("gelf", gelf::read),
@@ -66,12 +73,31 @@ const BUILT: [(&str, Read); 12] = [
     ("journald", journald::read),
     ("kafka", kafka::read),
     ("loki_push", push::read_loki_push),
+    ("otlp", push::read_otlp),
     ("splunk_hec", push::read_splunk_hec),
     ("syslog", syslog::read),
 ];
 
-/// Types of the product page and of agents people come from, whose capability is not there yet.
-const NOT_BUILT: [&str; 4] = ["loki", "scrape", "otlp", "elasticsearch"];
+/// Types of the product page whose capability is not there yet.
+const NOT_BUILT: [&str; 1] = ["scrape"];
+
+/// What people call a source after the agent they come with, and what it is here.
+const AGENTS: [(&str, &str); 8] = [
+    (
+        "filebeat metricbeat beat lumberjack logstash elastic_agent elastic-agent",
+        "beats",
+    ),
+    (
+        "fluentd fluentbit fluent-bit fluent_bit fluent forward",
+        "fluent_forward",
+    ),
+    ("loki promtail alloy", "loki_push"),
+    ("splunk hec splunk-hec", "splunk_hec"),
+    ("graylog gelf_udp gelf_tcp", "gelf"),
+    ("tail log logs filestream", "file"),
+    ("journal systemd systemd_journal", "journald"),
+    ("elasticsearch elastic opensearch bulk", "elastic_bulk"),
+];
 
 impl Source {
     /// The pipeline its events go through.
@@ -92,6 +118,8 @@ impl Source {
             | Source::Kafka(_)
             | Source::File(_)
             | Source::Host(_)
+            | Source::ElasticBulk(_)
+            | Source::Otlp(_)
             | Source::Http(_)
             | Source::LokiPush(_)
             | Source::SplunkHec(_) => &[],
@@ -110,9 +138,11 @@ impl Source {
     /// What there is only one of, so that there can be only one source of the type; `None` where there can be several.
     pub fn only_one_reads(&self) -> Option<&'static str> {
         match self {
-            Source::Http(_) | Source::LokiPush(_) | Source::SplunkHec(_) => {
-                Some("be on the listener for HTTP")
-            }
+            Source::ElasticBulk(_)
+            | Source::Otlp(_)
+            | Source::Http(_)
+            | Source::LokiPush(_)
+            | Source::SplunkHec(_) => Some("be on the listener for HTTP"),
             Source::Host(_) => Some("read the machine"),
             _ => None,
         }
@@ -130,6 +160,8 @@ impl Source {
             ),
             Source::Gelf(gelf) => ("gelf", gelf.pipeline.as_deref(), json!(gelf)),
             Source::Syslog(syslog) => ("syslog", syslog.pipeline.as_deref(), json!(syslog)),
+            Source::ElasticBulk(bulk) => ("elastic_bulk", bulk.pipeline.as_deref(), json!(bulk)),
+            Source::Otlp(otlp) => ("otlp", otlp.pipeline.as_deref(), json!(otlp)),
             Source::Http(http) => ("http", http.pipeline.as_deref(), json!(http)),
             Source::LokiPush(loki) => ("loki_push", loki.pipeline.as_deref(), json!(loki)),
             Source::SplunkHec(hec) => ("splunk_hec", hec.pipeline.as_deref(), json!(hec)),
@@ -161,12 +193,18 @@ pub fn read(name: &str, node: &Node, pipelines: &[String], findings: &Findings) 
         findings.notice(format!("{key}: type {kind_text} is not built yet, ignored"));
         return None;
     }
-    let built = BUILT.iter().map(|(built, _)| *built);
-    let known: Vec<&str> = built.chain(NOT_BUILT).collect();
-    let problem = format!(
-        "unknown type {kind_text:?}{}",
-        did_you_mean(&kind_text, &known)
-    );
+    let of_agent = AGENTS.iter().find(|(agents, _)| {
+        let mut agents = agents.split(' ');
+        agents.any(|agent| kind_text.eq_ignore_ascii_case(agent))
+    });
+    let suggestion = match of_agent {
+        Some((_, kind)) => format!("; write type: {kind}"),
+        None => {
+            let known: Vec<&str> = BUILT.iter().map(|(built, _)| *built).collect();
+            did_you_mean(&kind_text, &known)
+        }
+    };
+    let problem = format!("unknown type {kind_text:?}{suggestion}");
     findings.mistake(Some(kind.place), &format!("{key}.type"), problem);
     None
 }
@@ -207,6 +245,13 @@ impl Entry<'_> {
     }
 
     fn tells_wrong_index(&self, index: Option<&str>) -> bool {
+        if let Some(index) = index.filter(|index| index.contains("%{")) {
+            let problem = format!(
+                "index {index:?} is taken as it stands, without fields or dates in it; days are made by themselves"
+            );
+            self.tell("index", problem);
+            return true;
+        }
         let Some(Err(error)) = index.map(IndexName::parse) else {
             return false;
         };
@@ -215,8 +260,16 @@ impl Entry<'_> {
     }
 
     fn tells_unknown_pipeline(&self, pipeline: Option<&str>) -> bool {
-        let Some(pipeline) = pipeline.filter(|name| !self.pipelines.iter().any(|p| p == name))
-        else {
+        let names: Vec<&str> = pipeline
+            .map(|names| split_names(names).collect())
+            .unwrap_or_default();
+        if names.len() > 1 && names.contains(&NO_PIPELINE) {
+            let problem = format!("{NO_PIPELINE} stands alone; take it out of the list");
+            self.tell("pipeline", problem);
+            return true;
+        }
+        let is_known = |name: &str| self.pipelines.iter().any(|known| known == name);
+        let Some(pipeline) = names.into_iter().find(|name| !is_known(name)) else {
             return false;
         };
         let suggestion = did_you_mean(pipeline, self.pipelines);

@@ -1,7 +1,7 @@
-//! Sources that senders push to over HTTP: `type: http`, `type: loki_push`, `type: splunk_hec`. They are there without
-//! an entry, too; an entry says otherwise than the defaults.
+//! Sources that senders push to over HTTP: `type: http`, `type: loki_push`, `type: splunk_hec`, `type: elastic_bulk`, `type:
+//! otlp` (over gRPC, too). They are there without an entry, too; an entry says otherwise than the defaults.
 
-use collector::source::{http, loki_push, splunk_hec};
+use collector::source::{elastic_bulk, http, loki_push, otlp, splunk_hec};
 
 use super::{Entry, Source};
 
@@ -10,6 +10,19 @@ pub fn read_http(entry: &Entry<'_>) -> Option<Source> {
     entry.tells_wrong_index(settings.index.as_deref());
     entry.tells_unknown_pipeline(settings.pipeline.as_deref());
     Some(Source::Http(settings))
+}
+
+pub fn read_elastic_bulk(entry: &Entry<'_>) -> Option<Source> {
+    let settings: elastic_bulk::EntrySettings = entry.settings()?;
+    entry.tells_unknown_pipeline(settings.pipeline.as_deref());
+    Some(Source::ElasticBulk(settings))
+}
+
+pub fn read_otlp(entry: &Entry<'_>) -> Option<Source> {
+    let settings: otlp::EntrySettings = entry.settings()?;
+    entry.tells_wrong_index(settings.index.as_deref());
+    entry.tells_unknown_pipeline(settings.pipeline.as_deref());
+    Some(Source::Otlp(settings))
 }
 
 pub fn read_loki_push(entry: &Entry<'_>) -> Option<Source> {

@@ -27,6 +27,9 @@ pub struct Joiner {
 struct Open {
     placed: PlacedLine,
     lines: usize,
+    /// Bytes up to the last line that is not blank. Behind it stand blank lines that are of the event only when a line
+    /// follows that is.
+    text_bytes: usize,
 }
 
 impl Joiner {
@@ -45,18 +48,28 @@ impl Joiner {
             whole.push(placed);
             return;
         };
-        let joins = rule.joins(&placed.line.text);
+        let is_behind_blank = |open: &Open| open.text_bytes < open.placed.line.text.len();
+        let is_bridge = rule.bridges_blank_lines && Multiline::is_blank(&placed.line.text);
+        let joins = match self.open.as_ref().is_some_and(is_behind_blank) {
+            true => rule.joins_over_blank(&placed.line.text),
+            false => rule.joins(&placed.line.text),
+        };
         let (lines_max, side) = (rule.lines_max, rule.side);
         let belongs = match side {
-            Side::After => joins,
+            Side::After => joins || is_bridge,
             // What stands open waits for exactly this line.
             Side::Before => true,
         };
         if belongs && self.fits(&placed, lines_max) {
-            self.append(placed);
+            self.append(placed, is_bridge);
         } else {
             whole.extend(self.flush());
-            self.open = Some(Open { placed, lines: 1 });
+            let text_bytes = placed.line.text.len();
+            self.open = Some(Open {
+                placed,
+                lines: 1,
+                text_bytes,
+            });
         }
         if side == Side::Before && !joins {
             whole.extend(self.flush());
@@ -65,7 +78,10 @@ impl Joiner {
 
     /// What stands open is whole.
     pub fn flush(&mut self) -> Option<PlacedLine> {
-        self.open.take().map(|open| open.placed)
+        self.open.take().map(|mut open| {
+            open.placed.line.text.truncate(open.text_bytes);
+            open.placed
+        })
     }
 
     /// How long what stands open waits for more; `None` when nothing does.
@@ -86,7 +102,7 @@ impl Joiner {
         })
     }
 
-    fn append(&mut self, next: PlacedLine) {
+    fn append(&mut self, next: PlacedLine, is_blank: bool) {
         if let Some(open) = &mut self.open {
             let line = &mut open.placed.line;
             line.text.push(b'\n');
@@ -95,6 +111,9 @@ impl Joiner {
             line.is_cut |= next.line.is_cut;
             open.placed.mark = next.mark.or(open.placed.mark);
             open.lines += 1;
+            if !is_blank {
+                open.text_bytes = line.text.len();
+            }
         }
     }
 }
@@ -134,7 +153,7 @@ mod tests {
     #[test]
     fn lines_are_joined_as_in_files() {
         type Texts = &'static [&'static str];
-        let cases: [(Option<&str>, Texts, Texts, Texts); 4] = [
+        let cases: [(Option<&str>, Texts, Texts, Texts); 5] = [
             (None, &["a", "b"], &["a", "b"], &[]),
             (
                 Some(r#"{"start":"^[A-Z]"}"#),
@@ -153,6 +172,12 @@ mod tests {
                 &["A", " 1", " 2", " 3"],
                 &["A\n 1"],
                 &[" 2\n 3"],
+            ),
+            (
+                Some(r#"{"preset":"go"}"#),
+                &["panic: x", "", "goroutine 1 [running]:", "", "", "next", ""],
+                &["panic: x\n\ngoroutine 1 [running]:"],
+                &["next"],
             ),
         ];
         for (rule, lines, whole, open) in cases {

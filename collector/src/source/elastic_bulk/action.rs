@@ -30,6 +30,8 @@ pub struct Action<'a> {
     pub index: Option<Cow<'a, str>>,
     /// `_id`, when it is given.
     pub id: Option<Cow<'a, str>>,
+    /// `pipeline`, when it is given.
+    pub pipeline: Option<Cow<'a, str>>,
     /// Whether `if_seq_no` or `if_primary_term` is given: the sender relies on a condition.
     pub is_conditional: bool,
 }
@@ -84,14 +86,16 @@ impl<'a> Action<'a> {
             verb,
             index: None,
             id: None,
+            pipeline: None,
             is_conditional: false,
         };
         for (name, value) in members_of(value.get().as_bytes())? {
             match &*name {
                 "_index" => action.index = simple_value("_index", value)?,
                 "_id" => action.id = simple_value("_id", value)?,
+                "pipeline" => action.pipeline = simple_value("pipeline", value)?,
                 "if_seq_no" | "if_primary_term" => action.is_conditional = true,
-                // Everything else (routing, pipeline, require_alias, versions, ...) changes nothing here.
+                // Everything else (routing, require_alias, versions, ...) changes nothing here.
                 _ => {}
             }
         }

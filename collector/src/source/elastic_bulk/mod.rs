@@ -21,11 +21,13 @@ use axum::routing::{post, put};
 use bytes::Bytes;
 use event::{Ack, Outcome, Refresh, Timestamp};
 use http::HeaderMap;
+use serde::{Deserialize, Serialize};
 
 use self::action::Verb;
 use self::reply::ErrorReply;
 use super::{Intake, PushContext};
 use crate::body::{Body, Reservation};
+use crate::pipeline::Pipeline;
 
 // Public for benches and fuzz targets.
 pub use self::request::{BulkRequest, Item, ItemState, Terms, Unreadable, read_bulk};
@@ -33,6 +35,33 @@ pub use self::request::{BulkRequest, Item, ItemState, Terms, Unreadable, read_bu
 /// Types of old clients in `/{index}/{type}`. Only these: any other second segment may be another protocol's path.
 /// rsyslog's own default is `events`.
 const DOCUMENT_TYPES: [&str; 2] = ["events", "doc"];
+
+/// What a sender asks for who wants no pipeline.
+const NO_PIPELINE: &str = "_none";
+
+/// `type: elastic_bulk` under `sources:` in the settings file. The source is there without an entry, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EntrySettings {
+    /// The pipeline of documents whose sender asks for none; without it they stay byte for byte.
+    #[serde(
+        deserialize_with = "crate::pipeline::names",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub pipeline: Option<String>,
+}
+
+/// A pipeline by its name in the settings, or a shipped one.
+pub type Named = Arc<dyn Fn(&str) -> Option<Arc<Pipeline>> + Send + Sync>;
+
+/// What documents go through.
+#[derive(Clone)]
+pub struct Pipelines {
+    /// Those whose sender asks for none that is known.
+    pub own: Option<Arc<Pipeline>>,
+    /// Those a sender may ask for with `pipeline`.
+    pub named: Named,
+}
 
 /// How the source behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +83,23 @@ impl Default for Settings {
 
 struct ElasticBulk {
     settings: Settings,
+    pipelines: Pipelines,
     intake: Intake,
     refresh: Arc<dyn Refresh>,
 }
 
 /// The routes of the source. Path parameters are called `index`, `id` and `type`: routers that are merged with this
 /// one must call them the same.
-pub fn routes(settings: Settings, context: PushContext, refresh: Arc<dyn Refresh>) -> Router {
+pub fn routes(
+    settings: Settings,
+    pipelines: Pipelines,
+    context: PushContext,
+    refresh: Arc<dyn Refresh>,
+) -> Router {
     let source = Arc::new(ElasticBulk {
         intake: Intake::new(&settings.source_name, context),
         settings,
+        pipelines,
         refresh,
     });
     let mut router = Router::new();
@@ -171,18 +207,23 @@ impl ElasticBulk {
         } = self.intake.read_body(headers, body).await?;
         let body_bytes = bytes.len();
         let terms = self.terms(names.target, received);
+        let asked = (self.pipelines.clone(), parameters.pipeline.clone());
+        let event_bytes_max = self.settings.event_bytes_max;
         let read = self
             .intake
             .cpu
-            .run(body_bytes, move || request::read_bulk(&bytes, terms))
+            .run(body_bytes, move || {
+                let request = request::read_bulk(&bytes, terms)?;
+                Ok(through(request, asked, received, event_bytes_max))
+            })
             .await;
-        let request = read.map_err(|unreadable| {
+        let (request, made_bytes) = read.map_err(|unreadable: Unreadable| {
             let ledger = &self.intake.ledger;
             ledger.received(unreadable.event_count, body_bytes as u64);
             ledger.rejected("malformed", unreadable.event_count);
             ErrorReply::from(unreadable.error)
         })?;
-        if !reservation.grow(request.memory_bytes()) {
+        if !reservation.grow(request.memory_bytes() + made_bytes) {
             self.intake.count_unread_request("busy", body_bytes as u64);
             return Err(self.intake.bodies.busy().into());
         }
@@ -223,11 +264,14 @@ impl ElasticBulk {
         let terms = self.terms(names.target, received);
         let body_bytes = bytes.len();
         let is_conditional = parameters.is_conditional;
-        let request = self
+        let asked = (self.pipelines.clone(), parameters.pipeline.clone());
+        let event_bytes_max = self.settings.event_bytes_max;
+        let (request, _) = self
             .intake
             .cpu
             .run(body_bytes, move || {
-                request::read_single(verb, names.id, is_conditional, document, terms)
+                let request = request::read_single(verb, names.id, is_conditional, document, terms);
+                through(request, asked, received, event_bytes_max)
             })
             .await;
         let (items, outcomes) = self
@@ -252,8 +296,10 @@ impl ElasticBulk {
         let ledger = &self.intake.ledger;
         ledger.received(items.len() as u64, body_bytes as u64);
         for item in &items {
-            if let ItemState::Refused(refusal) = &item.state {
-                ledger.rejected(refusal.counted_as, 1);
+            match &item.state {
+                ItemState::Refused(refusal) => ledger.rejected(refusal.counted_as, 1),
+                ItemState::Dropped { reason, .. } => ledger.dropped(reason, 1),
+                ItemState::Sent { .. } => {}
             }
         }
         let Ack { outcomes } = self.intake.store(received, events, reservation).await?;
@@ -275,6 +321,29 @@ impl ElasticBulk {
     }
 }
 
+/// The request with its documents as their pipelines made them, and what those take in memory beside the body.
+fn through(
+    mut request: BulkRequest,
+    (pipelines, parameter): (Pipelines, Option<String>),
+    received: Timestamp,
+    event_bytes_max: usize,
+) -> (BulkRequest, usize) {
+    let is_asked = |item: &Item| item.pipeline.is_some();
+    let is_untouched =
+        pipelines.own.is_none() && parameter.is_none() && !request.items.iter().any(is_asked);
+    if is_untouched {
+        return (request, 0);
+    }
+    let pick = |name: Option<&str>| match name.or(parameter.as_deref()) {
+        Some(NO_PIPELINE) => None,
+        // Modules of Beats name pipelines that Elasticsearch would have been given before.
+        Some(name) => (pipelines.named)(name).or_else(|| pipelines.own.clone()),
+        None => pipelines.own.clone(),
+    };
+    let made_bytes = request.take_through(pick, received, event_bytes_max);
+    (request, made_bytes)
+}
+
 fn names_of(names: PathNames) -> Result<Names, ErrorReply> {
     names
         .map(|Path(names)| names)
@@ -287,6 +356,7 @@ struct Parameters {
     wants_refresh: bool,
     is_create: bool,
     is_conditional: bool,
+    pipeline: Option<String>,
 }
 
 impl Parameters {
@@ -297,6 +367,9 @@ impl Parameters {
             match (name, value) {
                 ("refresh", value) => parameters.wants_refresh = value != "false",
                 ("op_type", value) => parameters.is_create = value == "create",
+                ("pipeline", name) if !name.is_empty() => {
+                    parameters.pipeline = Some(name.to_owned());
+                }
                 ("if_seq_no" | "if_primary_term", _) => parameters.is_conditional = true,
                 _ => {}
             }

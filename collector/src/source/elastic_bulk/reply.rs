@@ -190,6 +190,14 @@ impl ItemWriter {
     ) -> ItemStatus {
         let (index, day) = match &item.state {
             ItemState::Sent { index, day } => (index, *day),
+            // In the words of a drop in Elasticsearch's own pipelines.
+            ItemState::Dropped { index, .. } => {
+                push_names(out, index.as_str(), item.id.as_deref());
+                out.extend_from_slice(
+                    b",\"_version\":-3,\"result\":\"noop\",\"_shards\":{\"total\":0,\"successful\":0,\"failed\":0}",
+                );
+                return ItemStatus::fine(200);
+            }
             ItemState::Refused(refusal) => {
                 push_names(out, &refusal.index, item.id.as_deref());
                 let error = (refusal.error_type, refusal.reason.clone());

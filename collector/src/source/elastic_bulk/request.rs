@@ -4,12 +4,15 @@
 //! alone; only what makes the lines themselves unreadable refuses the whole request.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use event::{Day, Event, IndexName, IndexNameError, Operation, Timestamp, WriteTarget};
 
+use super::super::taken_through;
 use super::action::{Action, Verb};
 use super::document;
+use crate::pipeline::Pipeline;
 
 /// The most items of one request. Each costs some hundred bytes beside its own, so that without a bound a request
 /// of tiny documents would take many times its size. Shippers send thousands at most.
@@ -40,11 +43,64 @@ impl BulkRequest {
     /// About what it and its reply take in memory beside the body.
     pub fn memory_bytes(&self) -> usize {
         let refused = self.items.iter().map(|item| match &item.state {
-            ItemState::Sent { .. } => 0,
+            ItemState::Sent { .. } | ItemState::Dropped { .. } => 0,
             // Held once and written into the reply once.
             ItemState::Refused(refusal) => 2 * (refusal.index.len() + refusal.reason.len()),
         });
         self.items.len() * ITEM_BYTES + refused.sum::<usize>()
+    }
+
+    /// Takes documents through pipelines: `pick` answers the one for the name in an action. Answers what the documents that
+    /// were made anew take in memory.
+    pub fn take_through(
+        &mut self,
+        pick: impl Fn(Option<&str>) -> Option<Arc<Pipeline>>,
+        received: Timestamp,
+        event_bytes_max: usize,
+    ) -> usize {
+        let mut made_bytes = 0;
+        // Actions mostly name one, or none, for all.
+        let mut last: Option<(Option<Box<str>>, Option<Arc<Pipeline>>)> = None;
+        let mut events = std::mem::take(&mut self.events).into_iter();
+        for item in &mut self.items {
+            let ItemState::Sent { index, day } = &mut item.state else {
+                continue;
+            };
+            let Some(event) = events.next() else {
+                break;
+            };
+            if last.as_ref().is_none_or(|(name, _)| *name != item.pipeline) {
+                last = Some((item.pipeline.clone(), pick(item.pipeline.as_deref())));
+            }
+            let pipeline = last.as_ref().and_then(|(_, pipeline)| pipeline.as_ref());
+            let Some(pipeline) = pipeline.filter(|_| event.operation != Operation::Delete) else {
+                self.events.push(event);
+                continue;
+            };
+            let index_before = index.clone();
+            match taken_through(pipeline, event, received) {
+                Err(reason) => {
+                    item.state = ItemState::Dropped {
+                        index: index_before,
+                        reason,
+                    };
+                }
+                Ok(event) if event.source.len() > event_bytes_max => {
+                    item.state = ItemState::Refused(too_large(
+                        index_before.as_str(),
+                        event.source.len(),
+                        event_bytes_max,
+                    ));
+                }
+                Ok(event) => {
+                    *index = event.index.clone();
+                    *day = Some(Day::of(event.timestamp));
+                    made_bytes += event.source.len();
+                    self.events.push(event);
+                }
+            }
+        }
+        made_bytes
     }
 }
 
@@ -55,6 +111,8 @@ pub struct Item {
     pub verb: Verb,
     /// The sender's id, for outcomes that do not carry one.
     pub id: Option<Box<str>>,
+    /// The pipeline the sender asks for.
+    pub pipeline: Option<Box<str>>,
     /// What is known before the journal answers.
     pub state: ItemState,
 }
@@ -68,6 +126,13 @@ pub enum ItemState {
         index: IndexName,
         /// The day the event belongs to, as far as we know it.
         day: Option<Day>,
+    },
+    /// A step of its pipeline dropped it.
+    Dropped {
+        /// The index it was to go to.
+        index: IndexName,
+        /// For the ledger.
+        reason: &'static str,
     },
     /// It is refused.
     Refused(Box<Refusal>),
@@ -169,6 +234,7 @@ pub fn read_single(
     let action = Action {
         verb,
         index: None,
+        pipeline: None,
         id: id.map(Cow::Owned),
         is_conditional,
     };
@@ -257,6 +323,7 @@ impl<'a> Reader<'a> {
         self.request.items.push(Item {
             verb: action.verb,
             id: action.id.as_deref().map(Box::from),
+            pipeline: action.pipeline.as_deref().map(Box::from),
             state,
         });
     }
@@ -351,12 +418,7 @@ fn check_document(
     event_bytes_max: usize,
 ) -> Result<Option<Timestamp>, Box<Refusal>> {
     if document.len() > event_bytes_max {
-        let reason = format!(
-            "the document is {} bytes long, more than the {event_bytes_max} bytes of limits.event",
-            document.len()
-        );
-        let error_type = "illegal_argument_exception";
-        return Err(refusal(index, 413, error_type, "too_large", reason));
+        return Err(too_large(index, document.len(), event_bytes_max));
     }
     document::check(document).map_err(|problem| {
         let of_id = match &action.id {
@@ -370,6 +432,14 @@ fn check_document(
         let error_type = "document_parsing_exception";
         refusal(index, 400, error_type, "malformed", reason)
     })
+}
+
+fn too_large(index: &str, bytes: usize, event_bytes_max: usize) -> Box<Refusal> {
+    let reason = format!(
+        "the document is {bytes} bytes long, more than the {event_bytes_max} bytes of limits.event"
+    );
+    let error_type = "illegal_argument_exception";
+    refusal(index, 413, error_type, "too_large", reason)
 }
 
 fn invalid(index: &str, counted_as: &'static str, reason: String) -> Box<Refusal> {
@@ -438,7 +508,7 @@ mod tests {
             ItemState::Refused(refusal) => {
                 Some((refusal.status, refusal.error_type, &refusal.reason))
             }
-            ItemState::Sent { .. } => None,
+            ItemState::Sent { .. } | ItemState::Dropped { .. } => None,
         }
     }
 

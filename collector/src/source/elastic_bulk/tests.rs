@@ -13,8 +13,9 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use super::{Parameters, Settings, routes};
+use super::{Parameters, Pipelines, Settings, routes};
 use crate::body;
+use crate::pipeline::Pipeline;
 use crate::source::PushContext;
 use crate::source::fake::FakeJournal;
 
@@ -51,8 +52,12 @@ impl Fixture {
         let context = journal.context_with(bodies);
         let refresh = Arc::new(CountedRefresh::default());
         let hook = Arc::clone(&refresh) as Arc<dyn Refresh>;
+        let pipelines = Pipelines {
+            own: None,
+            named: Arc::new(|name| (name == "web").then(web_pipeline)),
+        };
         Fixture {
-            router: routes(Settings::default(), context.clone(), hook),
+            router: routes(Settings::default(), pipelines, context.clone(), hook),
             journal,
             context,
             refresh,
@@ -102,6 +107,49 @@ async fn a_batch_is_answered_item_by_item_in_elasticsearchs_own_bytes() {
     let batches = fixture.journal.batches.lock().unwrap();
     assert_eq!(batches.len(), 1, "one request is one batch");
     assert_eq!(&*batches[0].source, "elastic_bulk");
+}
+
+fn web_pipeline() -> Arc<Pipeline> {
+    let settings = r#"{"steps":[{"drop":{},"when":{"field":"level","equals":"debug"}},{"redact":{"presets":["email"]}},{"route":{"index":"errors"},"when":{"field":"level","equals":"error"}}]}"#;
+    Arc::new(Pipeline::compile("web", &serde_json::from_str(settings).unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn documents_go_through_the_pipeline_their_sender_asks_for() {
+    let fixture = Fixture::new();
+    let body = "{\"create\":{\"_index\":\"web\",\"_id\":\"1\"}}\n{\"m\":\"ada@example.org\"}\n\
+                {\"create\":{\"_index\":\"web\",\"_id\":\"2\"}}\n{\"level\":\"debug\"}\n\
+                {\"create\":{\"_index\":\"web\",\"_id\":\"3\",\"pipeline\":\"_none\"}}\n{\"level\":\"debug\"}\n\
+                {\"index\":{\"_index\":\"web\",\"pipeline\":\"web\"}}\n{\"level\":\"error\"}\n\
+                {\"index\":{\"_index\":\"web\",\"pipeline\":\"filebeat-8.15.0-nginx-access\"}}\n{ \"a\" : 1 }\n\
+                {\"delete\":{\"_index\":\"web\",\"_id\":\"1\"}}\n";
+    let reply = fixture.send("POST", "/_bulk?pipeline=web", body).await;
+    let answer: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(answer["items"][1]["create"]["result"], "noop", "{answer}");
+    assert_eq!(answer["items"][1]["create"]["status"], 200);
+    assert_eq!(answer["items"][3]["index"]["_index"], "errors-2026.11.23");
+    let events = fixture.journal.events();
+    let sources: Vec<String> = events
+        .iter()
+        .map(|event| String::from_utf8_lossy(&event.source).into_owned())
+        .collect();
+    let arrived = "\"@timestamp\":\"2026-11-23T10:00:00.000Z\"";
+    assert_eq!(
+        sources,
+        [
+            format!("{{\"m\":\"<email>\",{arrived}}}"),
+            "{\"level\":\"debug\"}".to_owned(),
+            format!("{{\"level\":\"error\",{arrived}}}"),
+            "{ \"a\" : 1 }".to_owned(),
+            String::new(),
+        ]
+    );
+    assert_eq!(events[0].id.as_deref(), Some("1"));
+    let totals = fixture.totals();
+    assert_eq!(
+        (totals.received, totals.dropped["dropped_by_pipeline"]),
+        (6, 1)
+    );
 }
 
 #[tokio::test]

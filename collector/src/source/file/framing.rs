@@ -117,6 +117,15 @@ impl Framer {
                 }
             }
             Line::Complete { text, end } if text.is_empty() => Frame::Skipped(end),
+            // Between stack traces, blanks alone are no event either.
+            Line::Complete { text, end }
+                if self.multiline.as_ref().is_some_and(|multiline| {
+                    multiline.bridges_blank_lines
+                        && Multiline::is_blank(&encoding.decode(&bytes[text.clone()]).0)
+                }) =>
+            {
+                Frame::Skipped(end)
+            }
             Line::Complete { text, end } => match &self.multiline {
                 None => Frame::Event {
                     text,
@@ -161,6 +170,15 @@ impl Framer {
             let (text, _) = lines.encoding.decode(&lines.bytes[line.clone()]);
             multiline.joins(&text)
         };
+        let bridges = multiline.bridges_blank_lines;
+        let is_blank = |line: &Range<usize>| {
+            let (text, _) = lines.encoding.decode(&lines.bytes[line.clone()]);
+            Multiline::is_blank(&text)
+        };
+        let joins_over_blank = |line: &Range<usize>| {
+            let (text, _) = lines.encoding.decode(&lines.bytes[line.clone()]);
+            multiline.joins_over_blank(&text)
+        };
         let mut whole = Frame::Event {
             text: first.clone(),
             consumed: first_end,
@@ -170,7 +188,7 @@ impl Framer {
             Side::After => true,
             Side::Before => joins(line),
         };
-        let (mut last, mut end) = (first, first_end);
+        let (mut last, mut end, mut is_behind_blank) = (first, first_end, false);
         for _ in 1..multiline.lines_max {
             if !goes_on_after(&last) {
                 return whole;
@@ -186,7 +204,13 @@ impl Framer {
                     };
                 }
             };
+            if bridges && is_blank(&text) && text.end <= self.event_bytes_max {
+                // Of the event once a line behind it is; if none comes, the event ends in front of it.
+                (last, end, is_behind_blank) = (text, next_end, true);
+                continue;
+            }
             let belongs = match multiline.side {
+                Side::After if is_behind_blank => joins_over_blank(&text),
                 Side::After => joins(&text),
                 Side::Before => true,
             };
@@ -198,7 +222,7 @@ impl Framer {
                 consumed: next_end,
                 is_cut: false,
             };
-            (last, end) = (text, next_end);
+            (last, end, is_behind_blank) = (text, next_end, false);
         }
         whole
     }
@@ -418,6 +442,12 @@ mod tests {
                 vec!["x\ny\nEND"],
                 vec!["z"],
             ),
+            (
+                r#"{"preset":"go"}"#,
+                "panic: x\r\n\r\ngoroutine 1 [running]:\r\n\r\n \r\nnext\r\n\r\n",
+                vec!["panic: x\r\n\r\ngoroutine 1 [running]:"],
+                vec!["next"],
+            ),
         ];
         for (settings, text, complete, waiting) in cases {
             let framer = framer(100, Some(settings));
@@ -455,7 +485,7 @@ mod tests {
         fn pieces_give_the_same_events_as_the_whole(
             text in "[ab\\\\ \n\r\\x00]{0,60}",
             cut in 0usize..60,
-            rule in proptest::option::of(prop_oneof![Just(r#"{"pattern":"^ "}"#), Just(r#"{"pattern":"b$","match":"before"}"#)]),
+            rule in proptest::option::of(prop_oneof![Just(r#"{"pattern":"^ "}"#), Just(r#"{"pattern":"b$","match":"before"}"#), Just(r#"{"preset":"go"}"#)]),
         ) {
             let framer = framer(6, rule);
             let bytes = text.as_bytes();

@@ -34,7 +34,10 @@ pub struct EntrySettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
     /// The pipeline its events go through; without it lines of text go through detection and JSON stays as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "crate::pipeline::names",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pipeline: Option<String>,
     /// The field that holds an object's time: ISO 8601, or seconds, milli-, micro- or nanoseconds since 1970.
     pub time_field: String,

@@ -56,7 +56,11 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
     /// The pipeline its events go through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::pipeline::names",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pipeline: Option<String>,
     /// Where the very first start begins.
     #[serde(default)]

@@ -37,7 +37,10 @@ pub struct EntrySettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
     /// The pipeline its events go through; without it they stay as they are and get `log.level`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "crate::pipeline::names",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pipeline: Option<String>,
 }
 

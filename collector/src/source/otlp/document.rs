@@ -4,16 +4,18 @@
 //! All documents of a request are written into one buffer and sliced out of it. Resource and scope are written once
 //! for all their records. Nothing of a record is lost: what would take a name that is taken gets a second name.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 use event::{Event, IndexName, Timestamp};
 
+use super::super::taken_through;
 use super::json_text::{JsonText, text_of};
 use super::record::{Attribute, FEW_ATTRIBUTES, Part, ReadError, Record, Scope, Value};
 use crate::level;
+use crate::pipeline::Pipeline;
 
 /// The most records of one request. Each costs some hundred bytes beside its own.
 const RECORDS_MAX: usize = 262_144;
@@ -94,6 +96,38 @@ pub struct Documents {
     pub ahead_count: u64,
     /// Records whose strings were cut.
     pub truncated_count: u64,
+    /// Records that steps of a pipeline dropped, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+}
+
+impl Documents {
+    /// The same as a pipeline makes them.
+    pub fn through(
+        mut self,
+        pipeline: &Pipeline,
+        received: Timestamp,
+        event_bytes_max: usize,
+    ) -> Documents {
+        self.byte_size = 0;
+        for event in std::mem::take(&mut self.events) {
+            match taken_through(pipeline, event, received) {
+                Err(reason) => *self.dropped.entry(reason).or_default() += 1,
+                Ok(event) if event.source.len() > event_bytes_max => {
+                    self.too_large_count += 1;
+                    let problem = format!(
+                        "a record is {} bytes long behind its pipeline, more than {event_bytes_max} (limits.event)",
+                        event.source.len()
+                    );
+                    self.first_problem.get_or_insert(problem);
+                }
+                Ok(event) => {
+                    self.byte_size += event.source.len() + EVENT_BYTES;
+                    self.events.push(event);
+                }
+            }
+        }
+        self
+    }
 }
 
 /// Takes the parts of a request and writes documents.

@@ -17,15 +17,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use event::{IndexName, Outcome};
+use serde::{Deserialize, Serialize};
 
 use self::document::Writer;
 use self::record::Undecodable;
 use self::status::Failure;
 use super::{Intake, PushContext};
 use crate::body::Body;
+use crate::pipeline::Pipeline;
 
 pub use self::document::{Documents, Terms};
 pub use self::record::ReadError;
+
+/// `type: otlp` under `sources:` in the settings file. The source is there without an entry, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EntrySettings {
+    /// The index of its log records; `logs` without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// The pipeline log records go through once they are documents.
+    #[serde(
+        deserialize_with = "crate::pipeline::names",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub pipeline: Option<String>,
+}
 
 /// How the source behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +68,7 @@ impl Default for Settings {
 /// The receiver, one for both transports.
 pub struct Otlp {
     settings: Settings,
+    pipeline: Option<Arc<Pipeline>>,
     intake: Intake,
     ahead_count: AtomicU64,
     truncated_count: AtomicU64,
@@ -91,9 +109,14 @@ struct Receipt {
 }
 
 impl Otlp {
-    /// The receiver.
-    pub fn new(settings: Settings, context: PushContext) -> Arc<Otlp> {
+    /// The receiver. Log records go through `pipeline` once they are documents.
+    pub fn new(
+        settings: Settings,
+        pipeline: Option<Arc<Pipeline>>,
+        context: PushContext,
+    ) -> Arc<Otlp> {
         Arc::new(Otlp {
+            pipeline,
             intake: Intake::new(&settings.source_name, context),
             settings,
             ahead_count: AtomicU64::new(0),
@@ -144,13 +167,18 @@ impl Otlp {
             event_bytes_max: self.settings.event_bytes_max,
             request_bytes_max: self.intake.bodies.bytes_max(),
         };
+        let pipeline = self.pipeline.clone();
+        let event_bytes_max = self.settings.event_bytes_max;
         let read = self
             .intake
             .cpu
             .run(body_bytes, move || {
-                let documents = read_logs(format, &bytes, terms);
+                let documents = read_logs(format, &bytes, terms)?;
                 drop(bytes);
-                documents
+                Ok(match pipeline {
+                    Some(pipeline) => documents.through(&pipeline, received, event_bytes_max),
+                    None => documents,
+                })
             })
             .await;
         let documents = read.map_err(|error| self.count_refused(error, body_bytes))?;
@@ -230,6 +258,9 @@ impl Otlp {
         ledger.received(documents.record_count, body_bytes as u64);
         ledger.rejected("malformed", documents.malformed_count);
         ledger.rejected("too_large", documents.too_large_count);
+        for (reason, count) in &documents.dropped {
+            ledger.dropped(reason, *count);
+        }
         self.ahead_count
             .fetch_add(documents.ahead_count, Ordering::Relaxed);
         self.truncated_count

@@ -31,6 +31,7 @@ use tower::ServiceExt;
 use super::status::{RetryInfo, Status};
 use super::{Otlp, Settings};
 use crate::body;
+use crate::pipeline::Pipeline;
 use crate::source::PushContext;
 use crate::source::fake::FakeJournal;
 
@@ -54,10 +55,21 @@ impl Fixture {
         Fixture::with(body::Settings::default())
     }
 
+    fn through(steps: &str) -> Fixture {
+        let settings = serde_json::from_str(steps).unwrap();
+        let pipeline = Pipeline::compile("tidy", &settings).unwrap();
+        let fixture = Fixture::new();
+        let (settings, context) = (Settings::default(), fixture.context.clone());
+        Fixture {
+            otlp: Otlp::new(settings, Some(Arc::new(pipeline)), context),
+            ..fixture
+        }
+    }
+
     fn with(bodies: body::Settings) -> Fixture {
         let journal = Arc::new(FakeJournal::default());
         let context = journal.context_with(bodies);
-        let otlp = Otlp::new(Settings::default(), context.clone());
+        let otlp = Otlp::new(Settings::default(), None, context.clone());
         Fixture {
             journal,
             context,
@@ -135,6 +147,30 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(plain).unwrap();
     encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn log_records_go_through_the_pipeline_of_the_source() {
+    let fixture = Fixture::through(
+        r#"{"steps":[{"drop":{},"when":{"field":"message","equals":"noise"}},{"redact":{"presets":["email"]}}]}"#,
+    );
+    let body = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"mail to ada@example.org"}},{"body":{"stringValue":"noise"}}]}]}]}"#;
+    let reply = fixture
+        .post("/v1/logs", &[("content-type", JSON)], body)
+        .await;
+    assert_eq!(
+        (reply.status, &reply.body[..]),
+        (StatusCode::OK, &b"{}"[..])
+    );
+    let events = fixture.journal.events();
+    assert_eq!(events.len(), 1);
+    let source = String::from_utf8_lossy(&events[0].source);
+    assert!(source.contains("mail to <email>"), "{source}");
+    let totals = fixture.totals();
+    assert_eq!(
+        (totals.received, totals.dropped["dropped_by_pipeline"]),
+        (2, 1)
+    );
 }
 
 #[tokio::test]

@@ -41,7 +41,10 @@ pub struct EntrySettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
     /// The pipeline its events go through; without it texts and raw lines go through detection and objects stay as they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "crate::pipeline::names",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pipeline: Option<String>,
     /// Tokens that are let in, each a text or `file:/run/secrets/x`; without any, everybody.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -3,7 +3,7 @@
 use event::{Document, Timestamp};
 
 use super::super::logfmt::quoted_length;
-use super::{add_number, add_str, set_time, time};
+use super::{add_level, add_number, add_str, set_time, time};
 
 /// Adds what an access log's line tells; answers no, and adds nothing, when it is none.
 pub fn parse(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
@@ -36,7 +36,7 @@ pub fn parse(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
         b'4' => "warn",
         _ => "info",
     };
-    add_str(document, "log.level", level);
+    add_level(document, level);
     true
 }
 

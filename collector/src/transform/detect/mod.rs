@@ -11,6 +11,7 @@ use event::{Document, Timestamp};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::json::is_too_deep;
 use super::logfmt::Pairs;
 use super::{Transform, TransformError, Verdict, message_field};
 use crate::level;
@@ -98,17 +99,51 @@ impl Transform for Detect {
         let line = line.into_owned();
         let is_parsed = self.parse(&line, document, arrived);
         if !is_parsed && let Some(level) = level::detect(&line) {
-            add_str(document, "log.level", level);
+            add_level(document, level);
         }
         Ok(Verdict::Keep)
     }
 }
 
+/// Gives an object its `log.level`, from a field of such a name or from its message, and leaves everything else alone.
+pub struct DetectLevel;
+
+impl Transform for DetectLevel {
+    fn apply(&self, document: &mut Document, _: Timestamp) -> Result<Verdict, TransformError> {
+        if has_level(document) {
+            return Ok(Verdict::Keep);
+        }
+        let own = document
+            .fields()
+            .filter(|(name, _)| level::is_key(name))
+            .find_map(|(_, value)| {
+                let text = value.trim_matches('"');
+                level::named(text).or_else(|| level::numbered(text))
+            });
+        let found = own.or_else(|| level::detect(&document.get_str("message")?));
+        if let Some(level) = found {
+            document.set_str("log.level", level);
+        }
+        Ok(Verdict::Keep)
+    }
+}
+
+/// Whether the event has a level that says something: a source that must write one may have found none.
+fn has_level(document: &Document) -> bool {
+    document.has("log.level") && document.get_str("log.level").as_deref() != Some(level::UNKNOWN)
+}
+
+fn add_level(document: &mut Document, level: &str) {
+    if !has_level(document) {
+        document.set_str("log.level", level);
+    }
+}
+
 fn json(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
-    if !line.trim_end().ends_with('}') {
+    if !line.trim_end().ends_with('}') || is_too_deep(line) {
         return false;
     }
-    let has_level = document.has("log.level");
+    let has_level = has_level(document);
     let Ok(own_count) = document.append_object(line.as_bytes()) else {
         return false;
     };
@@ -148,7 +183,7 @@ fn logfmt(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
     if count < 2 {
         return false;
     }
-    let has_level = document.has("log.level");
+    let has_level = has_level(document);
     let (mut level, mut time) = (None, None);
     for pair in Pairs::of(line) {
         let Some(value) = pair.value else {
@@ -222,6 +257,26 @@ mod tests {
             document.remove("@timestamp");
         }
         String::from_utf8(document.to_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_source_that_found_no_level_does_not_keep_one_from_being_found() {
+        for (line, expected) in [
+            (
+                r#"203.0.113.7 - - [23/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 500 1534"#,
+                "error",
+            ),
+            (r#"{"log.level":"WARN"}"#, "warn"),
+            ("level=debug a=1", "debug"),
+            ("nothing", "unknown"),
+        ] {
+            let mut document = Document::new();
+            document.set_str("message", line);
+            document.set_str("log.level", "unknown");
+            let detect = Detect::in_zone(&Settings::default(), TimeZone::UTC);
+            detect.apply(&mut document, arrived()).unwrap();
+            assert_eq!(document.get_str("log.level").unwrap(), expected, "{line}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use event::{Document, Timestamp};
 use jiff::tz::TimeZone;
 
-use super::{add_number, add_str, set_time, time};
+use super::{add_level, add_number, add_str, set_time, time};
 use crate::level;
 
 /// `log.level` of severities 0 to 7.
@@ -46,7 +46,7 @@ pub fn with_priority(
         "log.syslog.severity.code",
         &(priority % 8).to_string(),
     );
-    add_str(document, "log.level", LEVELS[priority % 8]);
+    add_level(document, LEVELS[priority % 8]);
     header.add(document);
     true
 }
@@ -66,7 +66,7 @@ pub fn without_priority(
     set_time(document, header.time, arrived);
     header.add(document);
     if let Some(level) = level::detect(header.text) {
-        add_str(document, "log.level", level);
+        add_level(document, level);
     }
     true
 }
