@@ -1,7 +1,10 @@
 //! `daybook config check` and `daybook config print`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use collector::pipeline::Library;
 
 use super::{SettingsArguments, WRONG};
 use crate::settings::{self, Loaded, Place, Settings};
@@ -65,8 +68,12 @@ pub fn tell_notices(notices: &[String]) {
 /// What came out otherwise than a test says, in the order of the file, with the test's place; shipped pipelines have none.
 fn test_failures(loaded: &Loaded) -> Vec<(Option<Place>, String)> {
     let mut failures = Vec::new();
-    let mut library = loaded.settings.library();
-    for (name, pipeline) in &loaded.settings.all_pipelines() {
+    let all = loaded.settings.all_pipelines().into_iter();
+    let all: BTreeMap<_, _> = all
+        .map(|(name, pipeline)| (name, pipeline.in_utc()))
+        .collect();
+    let mut library = Library::new(all.clone());
+    for (name, pipeline) in &all {
         match library.pipeline(name) {
             Ok(compiled) => {
                 let found = compiled.run_tests(&pipeline.tests);

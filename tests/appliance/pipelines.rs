@@ -67,6 +67,20 @@ async fn dead_letters_come_back_once_through_the_corrected_pipeline() {
         "would be: 2 stored, 0 had been stored before, 0 dropped by their pipeline, 1 left\n";
     assert_eq!((code, said.as_str()), (Some(1), expected));
 
+    // The settings name the data directory, as those of a server do.
+    let own = daybook.home().data_dir().with_file_name("own.yaml");
+    let text = fs::read_to_string(&corrected).unwrap();
+    fs::write(&own, format!("data_dir: {data_dir}\n{text}")).unwrap();
+    let own = own.display().to_string();
+    let output = run(&["pipeline", "replay", "--config", &own, "--dry-run"]);
+    assert_eq!(stdout(&output), expected, "{}", stderr(&output));
+    let output = run(&["pipeline", "replay", "--config", &own, "--pipeline", "gone"]);
+    assert!(
+        stderr(&output).contains("there is no pipeline"),
+        "{}",
+        stderr(&output)
+    );
+
     // A replay that was killed between storing an event and removing its letter has left both.
     let letter = hits(&daybook, "dead-letter")
         .await
@@ -146,7 +160,7 @@ fn a_pipeline_is_tried_on_lines() {
     let output = std::process::Command::new("sh")
         .arg("-c")
         .arg(format!(
-            "printf 'WARNING:shop:no money\\n' | '{}' pipeline test python",
+            "printf 'caf\\351\\r\\nWARNING:shop:no money\\n' | '{}' pipeline test python",
             env!("CARGO_BIN_EXE_daybook")
         ))
         .output()

@@ -38,7 +38,7 @@ fn the_tests_of_pipelines_are_run() {
     let (code, _, told) = check(&pipeline(404));
     assert_eq!(code, Some(1));
     assert!(
-        told.contains("pipeline a, test 1") && told.contains("404"),
+        told.contains(":5:9: pipeline a, test 1") && told.contains("404"),
         "{told}"
     );
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::level;
 use crate::transform::condition::Condition;
+use crate::transform::date;
 use crate::transform::redact::{self, Redact};
 use crate::transform::step::{OnError, StepSettings, TransformSettings};
 use crate::transform::{Lookup, Transform, TransformError, Verdict, detect};
@@ -42,6 +43,20 @@ pub struct Settings {
     /// Examples that `daybook config check` runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<TestSettings>,
+}
+
+impl Settings {
+    /// The same as they are on a machine whose zone is UTC: examples come out alike everywhere.
+    pub fn in_utc(mut self) -> Settings {
+        for step in &mut self.steps {
+            if let TransformSettings::Date(date) = &mut step.transform
+                && date.timezone == date::LOCAL
+            {
+                date.timezone = "UTC".to_owned();
+            }
+        }
+        self
+    }
 }
 
 /// A pipeline, ready to run. Shared by every source that names it.

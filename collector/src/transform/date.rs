@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Transform, TransformError, Verdict};
 
+/// `2026-11-23`, whose hyphens are no offset.
+const DATE_BYTES: usize = 10;
+
+/// The zone of the machine Daybook runs on.
+pub const LOCAL: &str = "local";
+
 /// How far ahead of its arrival a line without a year may be: clocks of other zones and a little more.
 const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
@@ -26,7 +32,7 @@ pub struct Settings {
     /// is the latest one that brings the time not more than a day ahead of `@timestamp`, as with the source `syslog`.
     #[serde(default = "default_formats")]
     pub formats: Vec<String>,
-    /// The zone of times that name none: `UTC`, or for instance `Europe/Berlin`.
+    /// The zone of times that name none: `UTC`, for instance `Europe/Berlin`, or `local` for this machine's.
     #[serde(default = "utc")]
     pub timezone: String,
     /// The field the time goes to.
@@ -61,8 +67,9 @@ impl Date {
     pub fn compile(settings: &Settings) -> Result<Date, String> {
         let zone = match settings.timezone.as_str() {
             "UTC" => TimeZone::UTC,
+            LOCAL => TimeZone::system(),
             name => TimeZone::get(name).map_err(|_| {
-                format!("unknown timezone {name:?}; write for instance Europe/Berlin")
+                format!("unknown timezone {name:?}; write for instance Europe/Berlin, or local")
             })?,
         };
         if settings.formats.is_empty() {
@@ -78,7 +85,7 @@ impl Date {
 
     fn read(&self, text: &str, document: &Document, arrived: Timestamp) -> Option<Timestamp> {
         self.formats.iter().find_map(|format| match format {
-            Format::Iso8601 => Timestamp::parse_iso(text).ok(),
+            Format::Iso8601 => read_iso(text, &self.zone),
             Format::UnixSeconds => unix_seconds(text),
             Format::UnixMillis => Timestamp::parse_lenient(text).ok(),
             Format::Yearless(format) => self.read_yearless(format, text, document, arrived),
@@ -176,6 +183,21 @@ impl Transform for Date {
         }
         Ok(Verdict::Keep)
     }
+}
+
+/// Reads ISO 8601; a time that names no zone is of this one.
+pub fn read_iso(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let in_utc = Timestamp::parse_iso(text).ok()?;
+    let names_zone = text
+        .get(DATE_BYTES..)
+        .unwrap_or_default()
+        .contains(['Z', 'z', '+', '-']);
+    if names_zone || *zone == TimeZone::UTC {
+        return Some(in_utc);
+    }
+    let instant = jiff::Timestamp::from_nanosecond(i128::from(in_utc.nanos())).ok()?;
+    let civil = TimeZone::UTC.to_datetime(instant);
+    timestamp_of(zone.to_timestamp(civil).ok()?)
 }
 
 /// Whether a time in this format says in which year it was.
@@ -285,6 +307,24 @@ mod tests {
                 r#""23.11.2026 10:00:00.123456789""#,
                 "2026-11-23T10:00:00.123456789Z",
             ),
+            (
+                &["iso8601"],
+                "Europe/Berlin",
+                r#""2026-11-23 11:00:00,5""#,
+                "2026-11-23T10:00:00.500Z",
+            ),
+            (
+                &["iso8601"],
+                "Europe/Berlin",
+                r#""2026-07-23""#,
+                "2026-07-22T22:00:00.000Z",
+            ),
+            (
+                &["iso8601"],
+                "Europe/Berlin",
+                r#""2026-11-23T10:00:00-0000""#,
+                "2026-11-23T10:00:00.000Z",
+            ),
             // The old year's last line arrives in the new year.
             (
                 &["syslog"],
@@ -319,6 +359,13 @@ mod tests {
                 "{formats:?} {time}"
             );
         }
+        let local = TimeZone::system();
+        let noon: DateTime = "2026-11-23T12:00:00".parse().unwrap();
+        let expected = timestamp_of(local.to_timestamp(noon).unwrap()).unwrap();
+        assert_eq!(
+            read(&["%Y/%m/%d %H:%M:%S"], "local", r#""2026/11/23 12:00:00""#),
+            Some(expected.to_rfc3339())
+        );
         assert_eq!(read(&["http"], "UTC", r#""yesterday""#), None);
         assert_eq!(read(&["unix"], "UTC", "99999999999999"), None);
     }

@@ -143,6 +143,7 @@ impl Redact {
                 replacement: replacement("redacted"),
             });
         }
+        let api_key_names = Regex::new(API_KEY_NAME).map_err(|error| error.to_string())?;
         for preset in &settings.presets {
             let (name, search) = match preset {
                 Preset::CreditCard => ("credit_card", Search::Cards),
@@ -151,10 +152,9 @@ impl Redact {
                 Preset::ApiKey => ("api_key", expressions(API_KEY, None)?),
                 Preset::IpAddress => ("ip_address", address_search()?),
             };
-            let names = (*preset == Preset::ApiKey).then(|| Regex::new(API_KEY_NAME));
             rules.push(Rule {
                 search,
-                names: names.transpose().map_err(|error| error.to_string())?,
+                names: (*preset == Preset::ApiKey).then(|| api_key_names.clone()),
                 replacement: replacement(name),
             });
         }

@@ -14,7 +14,7 @@ use crate::settings::Settings;
 /// Arguments of `pipeline test`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The pipeline: of the settings, a shipped one, or auto.
+    /// The pipeline: of the settings, a shipped one, or auto; several with commas between them run one after the other.
     name: String,
     /// The settings file; without one, only the shipped pipelines are known.
     #[arg(long, value_name = "FILE")]
@@ -34,15 +34,23 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let mut stdout = std::io::stdout().lock();
-    for line in std::io::stdin().lock().lines() {
+    for line in std::io::stdin().lock().split(b'\n') {
         let line = line.context("cannot read stdin")?;
+        // As the file source reads lines.
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
         let arrived = Timestamp::now();
         let mut document = Document::new();
         document.set_str("@timestamp", &arrived.to_rfc3339());
         document.set_str("message", &line);
         let index = IndexName::default_index();
         let written = match pipeline.event(&mut document, &index, arrived) {
-            Ok(event) => writeln!(stdout, "{}", String::from_utf8_lossy(&event.source)),
+            Ok(event) => {
+                let source = String::from_utf8_lossy(&event.source);
+                match event.index == index {
+                    true => writeln!(stdout, "{source}"),
+                    false => writeln!(stdout, "# to the index {}:\n{source}", event.index),
+                }
+            }
             Err(reason) => writeln!(stdout, "# dropped: {reason}"),
         };
         match written {

@@ -60,7 +60,7 @@ impl BulkRequest {
     ) -> usize {
         let mut made_bytes = 0;
         // Actions mostly name one, or none, for all.
-        let mut last: Option<(Option<Box<str>>, Option<Arc<Pipeline>>)> = None;
+        let (mut last_name, mut last) = (None, pick(None));
         let mut events = std::mem::take(&mut self.events).into_iter();
         for item in &mut self.items {
             let ItemState::Sent { index, day } = &mut item.state else {
@@ -69,11 +69,14 @@ impl BulkRequest {
             let Some(event) = events.next() else {
                 break;
             };
-            if last.as_ref().is_none_or(|(name, _)| *name != item.pipeline) {
-                last = Some((item.pipeline.clone(), pick(item.pipeline.as_deref())));
+            if last_name != item.pipeline {
+                last_name.clone_from(&item.pipeline);
+                last = pick(last_name.as_deref());
             }
-            let pipeline = last.as_ref().and_then(|(_, pipeline)| pipeline.as_ref());
-            let Some(pipeline) = pipeline.filter(|_| event.operation != Operation::Delete) else {
+            let Some(pipeline) = last
+                .as_ref()
+                .filter(|_| event.operation != Operation::Delete)
+            else {
                 self.events.push(event);
                 continue;
             };

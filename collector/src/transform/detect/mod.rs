@@ -76,12 +76,12 @@ impl Detect {
             return false;
         }
         match first {
-            b'{' => json(line, document, arrived),
+            b'{' => json(line, document, arrived, &self.zone),
             b'<' => syslog_line::with_priority(line, document, arrived, &self.zone),
             _ => {
                 access_log::parse(line, document, arrived)
                     || syslog_line::without_priority(line, document, arrived, &self.zone)
-                    || logfmt(line, document, arrived)
+                    || logfmt(line, document, arrived, &self.zone)
             }
         }
     }
@@ -139,7 +139,7 @@ fn add_level(document: &mut Document, level: &str) {
     }
 }
 
-fn json(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
+fn json(line: &str, document: &mut Document, arrived: Timestamp, zone: &TimeZone) -> bool {
     if !line.trim_end().ends_with('}') || is_too_deep(line) {
         return false;
     }
@@ -154,7 +154,7 @@ fn json(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
             level = level::named(text).or_else(|| level::numbered(text));
         }
         if time.is_none() && time::is_key(name) {
-            time = time::read(value.trim_matches('"'));
+            time = time::read_in(value.trim_matches('"'), zone);
         }
     }
     document.merge_appended(own_count, None, false);
@@ -166,7 +166,7 @@ fn json(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
 }
 
 /// A line is logfmt when it has two pairs at least and nothing else: prose with an `=` in it is not.
-fn logfmt(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
+fn logfmt(line: &str, document: &mut Document, arrived: Timestamp, zone: &TimeZone) -> bool {
     let Some((key, _)) = line.split_once('=') else {
         return false;
     };
@@ -193,7 +193,7 @@ fn logfmt(line: &str, document: &mut Document, arrived: Timestamp) -> bool {
             level = level::named(&value).or_else(|| level::numbered(&value));
         }
         if time.is_none() && time::is_key(pair.key) {
-            time = time::read(&value);
+            time = time::read_in(&value, zone);
         }
         if !document.has(pair.key) && (pair.is_quoted || !document.set_number(pair.key, &value)) {
             document.set_str(pair.key, &value);
@@ -276,6 +276,22 @@ mod tests {
             let detect = Detect::in_zone(&Settings::default(), TimeZone::UTC);
             detect.apply(&mut document, arrived()).unwrap();
             assert_eq!(document.get_str("log.level").unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn times_without_a_zone_are_this_machines() {
+        for line in [
+            r#"{"timestamp":"2026-11-23 10:59:58.5"}"#,
+            "time=2026-11-23T10:59:58.5 level=info",
+        ] {
+            let mut document = Document::new();
+            document.set_str("message", line);
+            let zone = TimeZone::get("Europe/Berlin").unwrap();
+            let detect = Detect::in_zone(&Settings::default(), zone);
+            detect.apply(&mut document, arrived()).unwrap();
+            let time = document.get_str("@timestamp").unwrap();
+            assert_eq!(time, "2026-11-23T09:59:58.500Z", "{line}");
         }
     }
 

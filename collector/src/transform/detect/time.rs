@@ -4,6 +4,8 @@ use event::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::super::date::read_iso;
+
 /// The keys under which JSON and logfmt lines carry their time.
 const KEYS: [&str; 6] = ["@timestamp", "timestamp", "time", "ts", "datetime", "@t"];
 
@@ -19,8 +21,13 @@ pub fn is_key(name: &str) -> bool {
 /// Reads ISO 8601 with date and time, or a number since 1970 in the unit its size tells: seconds, milli-, micro- or
 /// nanoseconds.
 pub fn read(text: &str) -> Option<Timestamp> {
+    read_in(text, &TimeZone::UTC)
+}
+
+/// The same; a time that names no zone is of this one.
+pub fn read_in(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     if text.as_bytes().get(4) == Some(&b'-') {
-        return Timestamp::parse_iso(text).ok();
+        return read_iso(text, zone);
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
