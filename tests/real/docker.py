@@ -122,8 +122,6 @@ def write(engine, daybook, of_files):
     start("joined", "for i in $(seq 50); do echo Error $i; echo ' at a'; echo ' at b'; done")
     start("rotated", "i=0; while [ $i -lt 4000 ]; do echo rotated line $i with some text behind it; i=$((i+1)); usleep 1000; done",
         "--log-opt", "max-size=64k", "--log-opt", "max-file=3")
-    for number in range(20):
-        start(f"short-{number}", f"echo short {number}; echo gone {number} >&2")
 
     print("  daybook is killed")
     for number in range(6):
@@ -133,7 +131,11 @@ def write(engine, daybook, of_files):
             start("while-down", BOTH % 1000)
             start("long-while-down", LONG)
             wait_for("a container to end", lambda: not docker("ps", "-q", "--filter", "name=while-down"), 60)
+        for short in range(2):
+            start(f"short-{number}-{short}", "echo short; echo gone >&2")
         daybook.start()
+        for short in range(2, 4):
+            start(f"short-{number}-{short}", "echo short; echo gone >&2")
 
     print("  the engine is restarted")
     engine.stop()

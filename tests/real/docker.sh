@@ -3,8 +3,8 @@
 #
 #   DAYBOOK=target/release/daybook tests/real/docker.sh
 #
-# Starts an engine of its own on a private socket, from Debian's docker.io where there is none. That needs root and a
-# kernel that lets containers be made; where it is not to be had, ends with 77.
+# Starts an engine of its own on a private socket, from Debian's docker.io where there is none. That needs root, and a kernel that
+# lets containers be made, if only in a user namespace.
 
 source "$(dirname "$0")/prepare.bash"
 

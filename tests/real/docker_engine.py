@@ -73,7 +73,7 @@ class Engine:
             else:
                 if "AS_ANOTHER_ROOT" not in os.environ:
                     as_another_root()
-                skip(f"no Docker engine can be started here: {why}")
+                skip("no Docker engine can be started here:\n" + "\n".join(why.splitlines()[-5:]))
             print(f"engine {docker('version', '--format', '{{.Server.Version}}')}, {way}")
             yield self
         finally:
@@ -90,11 +90,11 @@ class Engine:
         self.run("first", "true", "--rm")
 
     def end(self):
-        tasks = ["ctr", "--address", self.work / "containerd.sock", "--namespace", "moby", "tasks"]
-        has_containerd = self.programs["containerd"].poll() is None
-        listed = subprocess.run([*tasks, "ls", "--quiet"], capture_output=True, text=True).stdout if has_containerd else ""
-        for task in listed.split():
-            subprocess.run([*tasks, "kill", "--signal", "SIGKILL", task], capture_output=True)
+        if "containerd" in self.programs and self.programs["containerd"].poll() is None:
+            # Also of an engine that is down.
+            tasks = ["ctr", "--address", self.work / "containerd.sock", "--namespace", "moby", "tasks"]
+            for task in subprocess.run([*tasks, "ls", "--quiet"], capture_output=True, text=True).stdout.split():
+                subprocess.run([*tasks, "kill", "--signal", "SIGKILL", task], capture_output=True)
         for process in reversed(self.programs.values()):
             stop(process)
         self.programs.clear()
@@ -115,9 +115,10 @@ class Engine:
         # Where containerd sees its control groups.
         self.spawn(
             "nsenter", "--mount", "--target", str(self.programs["containerd"].pid),
-            "dockerd", "--containerd", self.work / "containerd.sock", "-H", f"unix://{self.socket}", "--group", "0", "--data-root", self.work / "docker",
-            "--exec-root", self.work / "exec", "--pidfile", self.work / "docker.pid", "--bridge=none", "--iptables=false",
-            "--ip6tables=false", "--ip-forward=false", "--userland-proxy=false", "--storage-driver=vfs", *self.options, name="dockerd")
+            "dockerd", "--containerd", self.work / "containerd.sock", "-H", f"unix://{self.socket}", "--group", "0",
+            "--data-root", self.work / "docker", "--exec-root", self.work / "exec", "--pidfile", self.work / "docker.pid", "--bridge=none",
+            "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--userland-proxy=false", "--storage-driver=vfs",
+            *self.options, name="dockerd")
         wait_for("dockerd", lambda: self.are_running() and docker("version", "--format", "{{.Server.Version}}", check=False), 60)
 
     def stop(self, how=signal.SIGTERM):
@@ -140,11 +141,11 @@ def as_another_root():
         for kind in ("uid", "gid"):
             pathlib.Path(f"/proc/{script.pid}/{kind}_map").write_text("0 0 65536\n")
         script.communicate(b"mapped\n")
-    except (OSError, AssertionError) as problem:
-        script.kill()
-        print(f"no user namespace: {problem}")
-    else:
         sys.exit(script.returncode)
+    except (OSError, AssertionError) as problem:
+        print(f"no user namespace: {problem}")
+    finally:
+        stop(script)
 
 
 def namespace_of(process):

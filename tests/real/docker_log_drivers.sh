@@ -3,7 +3,7 @@
 #
 #   DAYBOOK=target/release/daybook tests/real/docker_log_drivers.sh
 #
-# Starts an engine as docker.sh does, and ends with 77 as that.
+# Starts an engine as docker.sh does.
 
 source "$(dirname "$0")/prepare.bash"
 

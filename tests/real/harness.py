@@ -116,8 +116,9 @@ def spawn(arguments, log, **options):
 
 def spawn_unpacked(root, program, arguments, folder):
     """Starts a program of packages that were unpacked below `root`, in a folder where peer.log will be."""
-    libraries = {str(library.parent) for library in root.rglob("*.so*") if "-linux-gnu" in library.parent.name or "syslog-ng" in library.parent.name}
-    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(sorted(libraries)), "SYSLOGNG_PREFIX": str(root / "usr")}
+    # Of loggen's folder of plugins not all can be loaded.
+    libraries = sorted({str(library.parent) for library in root.rglob("*.so*") if library.parent.name != "loggen"})
+    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries), "SYSLOGNG_PREFIX": str(root / "usr")}
     return spawn([root / program, *arguments], folder / "peer.log", env=environment, cwd=folder)
 
 

@@ -129,12 +129,15 @@ def rotate(mode, folder):
     is_written.set()
     rotating.join()
     writer.kill()
+    last = [daybook.count(), time.monotonic()]
     numbers, fragments = on_disk(logs)
     assert max(numbers.values()) == 1, "the files themselves have a line twice"
 
     def is_through():
-        before = daybook.count()
-        return before >= len(numbers) and not time.sleep(7) and daybook.count() == before
+        """All is stored, and for longer than a copy is waited for nothing more came."""
+        if daybook.count() != last[0]:
+            last[:] = daybook.count(), time.monotonic()
+        return last[0] >= len(numbers) and time.monotonic() - last[1] > 7
 
     wait_for("all lines to be stored", is_through, 600)
     found, odd = stored(daybook)

@@ -67,7 +67,8 @@ unpack() {
     local root="$PEERS/$1"; shift
     [ ! -e "$root/done" ] || return 0
     rm -rf "$root"; mkdir -p "$root/debs"
-    download "$root/debs" "$@" 2> /dev/null || { apt update && download "$root/debs" "$@"; } > "$root/log" 2>&1 || skip "cannot be downloaded: $*"
+    download "$root/debs" "$@" 2> /dev/null || { apt update && download "$root/debs" "$@"; } > "$root/log" 2>&1 \
+        || skip "cannot be downloaded: $*"
     local deb
     for deb in "$root"/debs/*.deb; do dpkg-deb -x "$deb" "$root"; done
     rm -rf "$root/debs"
