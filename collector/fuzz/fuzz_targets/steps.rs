@@ -16,7 +16,7 @@ static PIPELINES: LazyLock<Vec<Pipeline>> = LazyLock::new(|| {
         r#"{"csv":{"columns":["a","b:int","c:float"]}}"#,
         r#"{"json":{}},{"redact":{"presets":["credit_card","email","bearer_token","api_key","ip_address"]}}"#,
         r#"{"grok":{"pattern":"%{COMBINEDAPACHELOG}"}}"#,
-        r#"{"json":{}},{"rename":{"a.b":"c"}},{"remove":["d.e","f.*"]},{"level":{}}"#,
+        r#"{"json":{}},{"convert":{"a":"int","b":"float","c":"bool","o.n":"string"}},{"rename":{"a.b":"c"}},{"remove":["d.e","f.*"]},{"level":{}}"#,
     ];
     let compiled = steps.iter().map(|steps| {
         let settings = serde_json::from_str(&format!("{{\"steps\":[{steps}]}}")).expect("right");

@@ -10,6 +10,7 @@ use crate::pipeline::Pipeline;
 
 pub mod add;
 pub mod condition;
+pub mod convert;
 pub mod csv;
 pub mod date;
 pub mod dedup;

@@ -10,8 +10,8 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    Lookup, Transform, add, condition, csv, date, dedup, detect, drop, geoip, grok, json, kv,
-    level, logfmt, lookup, redact, regex, remove, rename, route, sample, throttle,
+    Lookup, Transform, add, condition, convert, csv, date, dedup, detect, drop, geoip, grok, json,
+    kv, level, logfmt, lookup, redact, regex, remove, rename, route, sample, throttle,
 };
 
 /// A step, and when and how it runs.
@@ -60,6 +60,8 @@ pub enum TransformSettings {
     Remove(remove::Settings),
     /// See [`add`].
     Add(add::Settings),
+    /// See [`convert`].
+    Convert(convert::Settings),
     /// See [`level`].
     Level(level::Settings),
     /// See [`redact`].
@@ -99,6 +101,7 @@ impl TransformSettings {
             TransformSettings::Rename(_) => "rename",
             TransformSettings::Remove(_) => "remove",
             TransformSettings::Add(_) => "add",
+            TransformSettings::Convert(_) => "convert",
             TransformSettings::Level(_) => "level",
             TransformSettings::Redact(_) => "redact",
             TransformSettings::Sample(_) => "sample",
@@ -130,6 +133,7 @@ impl TransformSettings {
             TransformSettings::Rename(settings) => Box::new(rename::Rename::compile(settings)?),
             TransformSettings::Remove(settings) => Box::new(remove::Remove::compile(settings)?),
             TransformSettings::Add(settings) => Box::new(add::Add::compile(settings)?),
+            TransformSettings::Convert(settings) => Box::new(convert::Convert::compile(settings)?),
             TransformSettings::Level(settings) => Box::new(level::Level::compile(settings)?),
             TransformSettings::Redact(settings) => Box::new(redact::Redact::compile(settings)?),
             TransformSettings::Sample(settings) => Box::new(sample::Sample::compile(settings)?),
