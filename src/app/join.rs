@@ -42,6 +42,9 @@ const WRITER_MEMORY_SHARE: u64 = 8;
 const BODY_MEMORY_SHARE: u64 = 4;
 const HALVES_MEMORY_SHARE: u64 = 8;
 
+/// Of the descriptors, one source that listens may take this share for connections: four of them leave a tenth beside HTTP's half.
+const SOURCE_DESCRIPTOR_SHARE: u64 = 10;
+
 /// One search may take this share.
 const SEARCH_MEMORY_SHARE: u64 = 8;
 
@@ -122,6 +125,8 @@ pub async fn start(context: &Context<'_>, sockets: Sockets) -> anyhow::Result<Pa
         sockets: Mutex::new(sockets),
         cpu: cpu.clone(),
         memory: SharedMemory::new(context.settings.limits.memory.0 / HALVES_MEMORY_SHARE),
+        connections_max: usize::try_from(context.descriptors / SOURCE_DESCRIPTOR_SHARE)
+            .unwrap_or(usize::MAX),
     };
     let following = tokio::spawn(sources.run(shutdown.child_token()));
     parts.found.extend(sources::found(context.settings));

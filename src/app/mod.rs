@@ -91,6 +91,7 @@ impl App {
             ledger,
             metrics,
             http_address: http_address(&listeners),
+            descriptors,
         };
         let mut parts = join::start(&context, sockets).await?;
         let part_routes = std::mem::take(&mut parts.routes);

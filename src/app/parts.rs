@@ -26,6 +26,8 @@ pub struct Context<'a> {
     pub metrics: Metrics,
     /// Where HTTP clients reach us, as `127.0.0.1:8365`; empty when nothing listens for them.
     pub http_address: String,
+    /// How many files and connections may be open.
+    pub descriptors: u64,
 }
 
 /// The running parts.

@@ -53,6 +53,8 @@ pub struct Sources {
     pub cpu: CpuPermits,
     /// What those that listen share.
     pub memory: SharedMemory,
+    /// Connections that each of them may hold.
+    pub connections_max: usize,
 }
 
 /// A source at work, until it is told to stop.
@@ -169,6 +171,7 @@ impl Sources {
             sockets: sockets.take(source.listeners()),
             cpu: self.cpu.clone(),
             memory: self.memory.clone(),
+            connections_max: self.connections_max,
             message_bytes_max: self.event_bytes_max(),
         }
     }

@@ -51,6 +51,8 @@ pub struct Listening {
     pub cpu: CpuPermits,
     /// What it shares with the others that listen.
     pub memory: SharedMemory,
+    /// Connections it may hold, whatever its settings say: each takes a file descriptor.
+    pub connections_max: usize,
     /// `limits.event`: longer messages are cut.
     pub message_bytes_max: usize,
 }

@@ -17,6 +17,9 @@ use super::{Listening, SharedMemory, Sockets, tcp};
 use crate::cpu::CpuPermits;
 use crate::source::SourceParts;
 
+/// Where descriptors are short, one peer may take this share of the connections.
+const PEER_SHARE: usize = 2;
+
 /// Addresses that are open, and the source they are for.
 pub struct Service {
     parts: SourceParts,
@@ -53,8 +56,13 @@ pub struct Desk {
 }
 
 impl Service {
-    /// Joins the source to its addresses; nothing is read yet.
+    /// Joins the source to its addresses; nothing is read yet. Of `limits` counts what the descriptors allow.
     pub fn new(parts: SourceParts, listening: Listening, limits: SeatLimits) -> Service {
+        let connections_max = listening.connections_max.max(1);
+        let limits = SeatLimits {
+            total: limits.total.min(connections_max),
+            per_peer: limits.per_peer.min(connections_max.div_ceil(PEER_SHARE)),
+        };
         Service {
             parts,
             sockets: listening.sockets,
@@ -154,5 +162,30 @@ impl Desk {
         for reason in &written.rejected {
             self.ledger.rejected(reason, 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use event::Ledger;
+
+    use super::*;
+    use crate::source::fake::{FakeJournal, listening};
+
+    #[test]
+    fn few_descriptors_are_few_connections_and_one_peer_gets_half_of_them() {
+        let journal = Arc::new(FakeJournal::default());
+        let listening = Listening {
+            connections_max: 10,
+            ..listening(Sockets::default())
+        };
+        let parts = journal.parts("lines", &Ledger::new());
+        let seats = Service::new(parts, listening, SeatLimits::default()).seats();
+        let of = |last| IpAddr::from([10, 0, 0, last]);
+        let greedy: Vec<_> = std::iter::from_fn(|| seats.take(of(1))).take(20).collect();
+        let others: Vec<_> = (2..20).filter_map(|last| seats.take(of(last))).collect();
+        assert_eq!((greedy.len(), others.len()), (5, 5));
     }
 }

@@ -112,6 +112,7 @@ pub fn listening(sockets: Sockets) -> Listening {
         sockets,
         cpu: CpuPermits::new(2),
         memory: SharedMemory::new(64 << 20),
+        connections_max: 1000,
         message_bytes_max: 10_000,
     }
 }

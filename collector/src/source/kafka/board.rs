@@ -110,6 +110,11 @@ impl Board {
         self.state().reached.get(partition).copied()
     }
 
+    /// Whether all that was handed over is durable.
+    pub fn is_idle(&self) -> bool {
+        self.state().in_flight == 0
+    }
+
     /// Whether nothing was ever handed over, and it was never told what is its to read.
     pub fn is_new(&self) -> bool {
         let state = self.state();
@@ -161,9 +166,10 @@ impl Board {
             state.is_over = true;
         } else {
             for (partition, next) in places {
-                // What was taken away meanwhile is not ours to commit, and what was given back may be further by now.
+                // What was taken away meanwhile is not ours to commit. What was given back may be further by now, unless
+                // it began behind this batch.
                 if let Some(owned) = state.owned.get_mut(&partition)
-                    && owned.era <= era
+                    && (owned.era <= era || owned.next == next)
                 {
                     (owned.next, owned.is_read) = (next, true);
                     state.uncommitted.insert(partition, next);
@@ -288,6 +294,14 @@ mod tests {
         board.own(places(&[("a", 0, 20)]));
         board.landed(late, era, true);
         assert_eq!(board.take_uncommitted(), places(&[("a", 1, 9)]));
+
+        // Nobody has read on: it begins behind what is still under way.
+        let late = places(&[("a", 1, 12)]);
+        let era = board.departs(&late);
+        board.disown(places(&[("a", 1, 0)]).keys());
+        board.own(late.clone());
+        board.landed(late.clone(), era, true);
+        assert_eq!(board.take_uncommitted(), late);
     }
 
     #[test]

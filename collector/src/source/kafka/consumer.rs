@@ -444,20 +444,23 @@ impl Context {
         let committed = committed_of(&consumer.committed_offsets(partitions.clone(), ASK_FOR)?)?;
         let is_new_group = board.is_new() && committed.is_empty();
         let fresh = place::fresh_start(self.follower.settings.start_at, is_new_group);
-        let (mut places, mut new) = (Places::new(), Places::new());
+        // What is only handed over is committed when it lands.
+        let is_durable = board.is_idle();
+        let (mut places, mut behind) = (Places::new(), Places::new());
         for name in names_of(partitions) {
-            let start = place::start(committed.get(&name).copied(), board.reached(&name), fresh);
+            let known = committed.get(&name).copied();
+            let start = place::start(known, board.reached(&name), fresh);
             let offset = offset_of(consumer, &name, start)?;
             partitions.set_partition_offset(&name.0, name.1, Offset::Offset(offset))?;
-            if !committed.contains_key(&name) {
-                new.insert(name.clone(), offset);
+            if known.is_none_or(|known| is_durable && known.offset < offset) {
+                behind.insert(name.clone(), offset);
             }
             places.insert(name, offset);
         }
-        // Written down before the first message: a group that has begun at the end stays there, and our checkpoints
-        // count from now on.
-        if !new.is_empty() {
-            commit(consumer, &new, CommitMode::Sync)?;
+        // Before the first message, for which that may have to wait long: a group that has begun at the end stays there,
+        // our checkpoints count from now on, and others see what a kill left uncommitted.
+        if !behind.is_empty() {
+            commit(consumer, &behind, CommitMode::Sync)?;
         }
         Ok(places)
     }

@@ -151,8 +151,7 @@ mod running {
             };
             tokio::select! {
                 () = delivering => {}
-                // The brokers find out that we have gone as they would after a kill.
-                () = late => tracing::warn!(source = %name, "no broker answers our leaving; not waited for"),
+                () = late => tracing::warn!(source = %name, "the group was not left in time; its brokers find out as after a kill"),
             }
         }
     }

@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use event::{AppendError, Document, Ledger, RetryAfter};
-use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::board::KafkaCounts;
+use super::place::{self, Places};
 use super::{KafkaSource, Settings};
 use crate::source::SourceParts;
 use crate::source::checkpoint::{self, Entries};
@@ -136,6 +138,43 @@ async fn each_message_is_stored_once_over_a_full_journal_and_a_restart() {
     until("the new ones", || journal.events().len() >= 150).await;
     source.stop().await;
     assert_once(&found(&journal, "orders"), 0..150);
+}
+
+/// What the group has committed for partition 0 of a topic.
+fn committed(cluster: &Cluster, topic: &str) -> Offset {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers());
+    let consumer: BaseConsumer = config.set("group.id", "daybook").create().unwrap();
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, 0);
+    let offsets = consumer.committed_offsets(asked, Duration::from_secs(20));
+    offsets.unwrap().elements()[0].offset()
+}
+
+#[tokio::test]
+async fn what_a_kill_left_uncommitted_is_committed_though_nothing_new_comes() {
+    let cluster = cluster();
+    cluster.create_topic("ordinary", 1, 1).unwrap();
+    produce(&cluster, "ordinary", 0..20);
+    let journal = Arc::new(FakeJournal::default());
+    let source = Running::start(&cluster, &journal, Entries::new(), serde_json::json!({}));
+    until("the first ones", || journal.events().len() >= 20).await;
+    source.stop().await;
+    assert_eq!(committed(&cluster, "ordinary"), Offset::Offset(20));
+
+    // As if ten more had become durable before a kill.
+    produce(&cluster, "ordinary", 20..30);
+    let durable = Places::from([(("ordinary".into(), 0), 30)]);
+    let mut recovered = Entries::new();
+    assert!(checkpoint::apply(
+        &place::checkpoint_of(&durable),
+        &mut recovered
+    ));
+    let source = Running::start(&cluster, &journal, recovered, serde_json::json!({}));
+    let is_committed = || committed(&cluster, "ordinary") == Offset::Offset(30);
+    until("the commit", is_committed).await;
+    source.stop().await;
+    assert_once(&found(&journal, "ordinary"), 0..20);
 }
 
 /// Reading from a place that may not be the right one could store messages twice, or begin where nobody asked for.
