@@ -462,8 +462,8 @@ impl Context {
                 Start::First | Start::Last => self.watermark(consumer, &name, start),
             };
             let raw = offset.map_or(Offset::End, Offset::Offset);
-            if !committed.contains_key(&name)
-                && let Some(offset) = offset
+            if let Some(offset) = offset
+                && place::is_news(committed.get(&name).copied(), offset)
             {
                 new.insert(name.clone(), offset);
             }
@@ -473,7 +473,7 @@ impl Context {
             places.insert(name, offset.unwrap_or(-1));
         }
         // Written down before the first message: a group that has begun at the end stays there, and our checkpoints
-        // count from now on.
+        // count from now on. When we know of more than the group does and nothing new comes, nobody else would tell it.
         if !new.is_empty()
             && let Err(error) = commit(consumer, &new, CommitMode::Sync)
         {

@@ -54,6 +54,11 @@ pub fn start(committed: Option<Committed>, reached: Option<i64>, fresh: Start) -
     }
 }
 
+/// Whether the group does not know that everything before this offset is durable.
+pub fn is_news(committed: Option<Committed>, offset: i64) -> bool {
+    committed.is_none_or(|known| known.offset < offset)
+}
+
 /// Where partitions begin that the group has no offset of: at the end only when all of it is new.
 pub fn fresh_start(start_at: StartAt, is_new_group: bool) -> Start {
     match (start_at, is_new_group) {
@@ -123,6 +128,8 @@ mod tests {
             let found = start(committed, reached, Start::First);
             assert_eq!(found, expected, "{committed:?} {reached:?}");
         }
+        assert!(is_news(None, 12) && is_news(ours(10), 12));
+        assert!(!is_news(ours(12), 12) && !is_news(wish(0), 0));
         assert_eq!(fresh_start(StartAt::End, true), Start::Last);
         assert_eq!(fresh_start(StartAt::End, false), Start::First);
         assert_eq!(fresh_start(StartAt::Beginning, true), Start::First);
