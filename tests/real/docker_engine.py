@@ -31,12 +31,17 @@ mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 if [ ! -d /sys/fs/cgroup/devices ]; then
     umount -R /sys/fs/cgroup
     mount -t cgroup2 cgroup /sys/fs/cgroup
-    mkdir -p /sys/fs/cgroup/init
-    for process in $(cat /sys/fs/cgroup/cgroup.procs); do echo $process > /sys/fs/cgroup/init/cgroup.procs; done
-    for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do echo +$controller > /sys/fs/cgroup/cgroup.subtree_control; done
-fi 2>&1 | grep -v "No such process"
+    cd /sys/fs/cgroup
+    # Not of the whole machine: those of a container.
+    if [ -e cgroup.type ]; then
+        mkdir -p init
+        for process in $(cat cgroup.procs); do echo $process > init/cgroup.procs; done
+    fi
+    for controller in $(cat cgroup.controllers); do echo +$controller > cgroup.subtree_control; done
+fi
 exec "$@"
 """
+
 # What starts the programs, and options of the engine.
 WAYS = {
     "as it is": ([], []),
