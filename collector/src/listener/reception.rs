@@ -2,6 +2,7 @@
 //! the funnel, and their books.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use event::{Event, Timestamp};
@@ -98,13 +99,13 @@ impl Written {
 /// at most. `decoder` makes one.
 pub async fn receive<D: Decoder>(
     service: Service,
-    decoder: impl Fn() -> D + Clone + Send + 'static,
+    decoder: impl Fn() -> D + Clone + Send + Sync + 'static,
     shutdown: CancellationToken,
 ) {
     let mut serving = service.begin(FUNNEL_BYTES, shutdown);
     let of_stream = decoder.clone();
     serving.streams(move |connection, desk| read_stream(connection, of_stream(), desk));
-    serving.datagrams(|sockets, desk, stop| read_datagrams(sockets, decoder(), desk, stop));
+    serving.datagrams(|sockets, desk, stop| read_datagrams(sockets, decoder.clone(), desk, stop));
     serving.finish().await;
 }
 
@@ -168,10 +169,11 @@ async fn read_stream<D: Decoder>(mut connection: Connection, mut decoder: D, des
 /// The datagrams of one address, to the end.
 async fn read_datagrams<D: Decoder>(
     sockets: UdpSockets,
-    mut decoder: D,
+    fresh: impl Fn() -> D + Clone + Send + Sync + 'static,
     desk: Desk,
     stop: CancellationToken,
 ) {
+    let mut decoder = fresh();
     let reader = match sockets.read() {
         Ok(reader) => reader,
         Err(error) => {
@@ -190,7 +192,7 @@ async fn read_datagrams<D: Decoder>(
             };
             // Nothing, too, tells a decoder that time has passed.
             let datagrams = taken.unwrap_or_default();
-            decoder = decode_datagrams(datagrams, decoder, &desk).await;
+            decoder = decode_datagrams(datagrams, decoder, &fresh, &desk).await;
         }
     };
     let decoder = tokio::select! {
@@ -198,20 +200,26 @@ async fn read_datagrams<D: Decoder>(
         () = counting => return,
     };
     let last = reader.stop().await;
-    let mut decoder = decode_datagrams(last, decoder, &desk).await;
+    let mut decoder = decode_datagrams(last, decoder, &fresh, &desk).await;
     decoder.datagrams_end();
     let room = desk.funnel.room(1).await;
     pour(&desk, decoder.take(), room).await;
     note_drops(&drops, &desk).await;
 }
 
-async fn decode_datagrams<D: Decoder>(datagrams: Datagrams, mut decoder: D, desk: &Desk) -> D {
+async fn decode_datagrams<D: Decoder>(
+    datagrams: Datagrams,
+    mut decoder: D,
+    fresh: &(impl Fn() -> D + Clone + Send + Sync + 'static),
+    desk: &Desk,
+) -> D {
     for mut part in datagrams.parts(PART_BYTES) {
         let mut taken = 0;
         loop {
             let room_bytes = WRITTEN_BYTES.max(part.byte_size() * GROWTH);
             let mut room = desk.funnel.room(room_bytes).await;
-            decoder.arrived((desk.now)());
+            let (now, fresh) = ((desk.now)(), fresh.clone());
+            decoder.arrived(now);
             let input_bytes = match decoder.has_pipeline() && !part.is_empty() {
                 true => usize::MAX,
                 false => part.byte_size(),
@@ -222,9 +230,22 @@ async fn decode_datagrams<D: Decoder>(datagrams: Datagrams, mut decoder: D, desk
                 while let Some((datagram, peer)) = part.get(taken)
                     && written_bytes < WRITTEN_BYTES
                 {
-                    decoder.datagram(peer, datagram);
                     taken += 1;
-                    let more = decoder.take();
+                    let read = AssertUnwindSafe(|| {
+                        decoder.datagram(peer, datagram);
+                        decoder.take()
+                    });
+                    let more = catch_unwind(read).unwrap_or_else(|_| {
+                        // A mistake of ours costs this datagram and what was half there, not the listener.
+                        decoder = fresh();
+                        decoder.arrived(now);
+                        Written {
+                            received: 1,
+                            received_bytes: datagram.len() as u64,
+                            rejected: vec!["internal_error"],
+                            ..Written::default()
+                        }
+                    });
                     written_bytes += more.byte_size();
                     written.absorb(more);
                 }
@@ -262,5 +283,73 @@ async fn note_drops(drops: &UdpDrops, desk: &Desk) {
     if lost > 0 {
         desk.ledger.received(lost, 0);
         desk.ledger.dropped("kernel_buffer_full", lost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+
+    use event::Ledger;
+
+    use super::super::seats::SeatLimits;
+    use super::super::{Sockets, Transport};
+    use super::*;
+    use crate::source::fake::{FakeJournal, listening};
+
+    /// Counts what it hears, and has a mistake.
+    struct Brittle(Written);
+
+    impl Decoder for Brittle {
+        fn arrived(&mut self, _: Timestamp) {}
+
+        fn stream(&mut self, _: SocketAddr, bytes: &[u8]) -> usize {
+            bytes.len()
+        }
+
+        fn stream_end(&mut self, _: &[u8]) {}
+
+        fn datagram(&mut self, _: SocketAddr, bytes: &[u8]) {
+            assert_ne!(bytes, b"boom");
+            self.0.received += 1;
+            self.0.dropped.push("heard");
+        }
+
+        fn take(&mut self) -> Written {
+            std::mem::take(&mut self.0)
+        }
+
+        fn has_pipeline(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn a_datagram_we_cannot_bear_costs_only_itself() {
+        let mut sockets = Sockets::default();
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = sockets.open("brittle", Transport::Udp, loopback).unwrap();
+        let (journal, ledger) = (Arc::new(FakeJournal::default()), Ledger::new());
+        let parts = journal.parts("brittle", &ledger);
+        let service = Service::new(parts, listening(sockets), SeatLimits::default());
+        let shutdown = CancellationToken::new();
+        let decoder = || Brittle(Written::default());
+        let running = tokio::spawn(receive(service, decoder, shutdown.clone()));
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for datagram in ["one", "boom", "two"] {
+            sender.send_to(datagram.as_bytes(), address).unwrap();
+        }
+        let received = || ledger.totals().first().map_or(0, |books| books.received);
+        while received() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        shutdown.cancel();
+        running.await.unwrap();
+        let books = ledger.totals().remove(0);
+        assert_eq!(
+            (books.dropped["heard"], books.rejected["internal_error"]),
+            (2, 1)
+        );
     }
 }
