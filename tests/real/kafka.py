@@ -387,6 +387,23 @@ def places(broker):
     print("  places: a new group begins at the end and stays there; an offset that is reset is where it goes on")
 
 
+def quiet(broker):
+    """Killed when all is durable, and nothing comes afterwards: the group learns of it all the same."""
+    broker.create(quiet=2)
+    daybook, turns, each = reader(broker, "quiet", ["quiet"], "quiet").start(), 3, 2000
+    for turn in range(turns):
+        before = accepted(daybook)
+        produce(broker, ["quiet"], range(turn * each, (turn + 1) * each))
+        # Sooner than offsets are committed, mostly.
+        wait_for("all to be accepted", lambda: accepted(daybook) >= before + each, pause=0.002)
+        daybook.kill()
+        daybook.start()
+        check_commits(broker, daybook, "quiet", ["quiet"])
+    check_exactly_once(daybook, turns * each)
+    daybook.stop()
+    print(f"  quiet: {turns * each} messages exactly once, all of them committed after each of {turns} kills")
+
+
 def sasl(broker):
     """Names and passwords reach the broker; wrong ones are told."""
     broker.create(sasl=1)
@@ -431,6 +448,7 @@ BESIDE = {
     "group_range": functools.partial(group, strategy="range", option="partition.assignment.strategy: range"),
     "group_broker": functools.partial(group, strategy="broker", option="group.protocol: consumer"),
     "stalled": stalled,
+    "quiet": quiet,
     "places": places,
     "sasl": sasl,
     "shapes": shapes,
@@ -445,7 +463,7 @@ def main(work, chosen):
     broker = Broker(work)
     with scenario("the broker's start"):
         broker.start()
-    beside_each_other(5, {name: functools.partial(run, broker) for name, run in BESIDE.items() if name in chosen})
+    beside_each_other(6, {name: functools.partial(run, broker) for name, run in BESIDE.items() if name in chosen})
     for name in ALONE.keys() & chosen:
         with scenario(name):
             ALONE[name](broker)

@@ -4,8 +4,8 @@
 #
 #   DAYBOOK=target/release/daybook tests/real/kafka.sh [SCENARIO...]
 #
-# SCENARIOS, all without one: pattern shapes places sasl kills group_sticky group_range group_broker stalled restart. The broker comes
-# from Maven Central, in version KAFKA_VERSION.
+# SCENARIOS, all without one: pattern shapes places sasl quiet kills group_sticky group_range group_broker stalled restart. The broker
+# comes from Maven Central, in version KAFKA_VERSION.
 
 source "$(dirname "$0")/prepare.bash"
 
