@@ -425,16 +425,7 @@ impl Indexer {
     /// # Errors
     /// The folder cannot be renamed or removed.
     pub fn delete_shard(&mut self, id: &ShardId) -> Result<(), Error> {
-        while self
-            .shards
-            .get(id)
-            .is_some_and(|open| open.shard.is_persisting())
-        {
-            match self.persister.wait() {
-                Some(done) => self.note_persisted(done)?,
-                None => break,
-            }
-        }
+        self.wait_until_persisted(id)?;
         let until = self.added;
         self.catalog
             .change_documents(&[(DELETED, id.name(), Some(until.to_string()))])?;

@@ -206,18 +206,21 @@ impl Indexer {
         idle.iter().try_for_each(|id| self.close_shard(id))
     }
 
-    /// Makes a shard durable and gives up its writer; waits for both.
-    pub(super) fn close_shard(&mut self, id: &ShardId) -> Result<(), Error> {
-        while self
-            .shards
-            .get(id)
-            .is_some_and(|open| open.shard.is_persisting())
-        {
+    /// Waits for the persister, should it work on this shard.
+    pub(super) fn wait_until_persisted(&mut self, id: &ShardId) -> Result<(), Error> {
+        let is_persisting = |open: &OpenShard| open.shard.is_persisting();
+        while self.shards.get(id).is_some_and(is_persisting) {
             match self.persister.wait() {
                 Some(done) => self.note_persisted(done)?,
                 None => break,
             }
         }
+        Ok(())
+    }
+
+    /// Makes a shard durable and gives up its writer; waits for both.
+    pub(super) fn close_shard(&mut self, id: &ShardId) -> Result<(), Error> {
+        self.wait_until_persisted(id)?;
         self.refresh_shard(id)?;
         let Some(open) = self.shards.get_mut(id) else {
             return Ok(());
