@@ -154,13 +154,17 @@ impl Settings {
         let mechanism = lower("sasl.mechanisms")
             .or_else(|| lower("sasl.mechanism"))
             .unwrap_or_default();
-        if self.protocol().starts_with("sasl") && matches!(&*mechanism, "" | "gssapi") {
-            return Err(
-                "sasl.mechanisms: write PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; Kerberos (GSSAPI, which stands for none) is not built in"
-                    .to_owned(),
-            );
-        }
-        Ok(())
+        let missing = match &*mechanism {
+            "" | "gssapi" if self.protocol().starts_with("sasl") => {
+                "Kerberos (GSSAPI, which stands for none)"
+            }
+            // Its tokens are fetched by us or by a library that librdkafka is built without.
+            "oauthbearer" => "OAUTHBEARER",
+            _ => return Ok(()),
+        };
+        Err(format!(
+            "sasl.mechanisms: write PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; {missing} is not built in"
+        ))
     }
 
     /// How the brokers are spoken to, in small letters; empty for librdkafka's own choice.
@@ -442,9 +446,19 @@ mod tests {
     }
 
     #[test]
-    fn kerberos_is_not_built_in() {
-        let json = r#"{"brokers":["a:1"],"topics":["a"],"options":{"security.protocol":"SASL_PLAINTEXT"}}"#;
-        let (_, problem) = settings(json).check().unwrap_err();
-        assert!(problem.contains("Kerberos"), "{problem}");
+    fn mechanisms_that_are_not_built_in_are_named() {
+        for (options, name) in [
+            (r#""security.protocol":"SASL_PLAINTEXT""#, "Kerberos"),
+            (
+                r#""security.protocol":"SASL_SSL","sasl.mechanism":"OAUTHBEARER""#,
+                "OAUTHBEARER",
+            ),
+        ] {
+            let json = format!(r#"{{"brokers":["a:1"],"topics":["a"],"options":{{{options}}}}}"#);
+            let (setting, problem) = settings(&json).check().unwrap_err();
+            assert_eq!(setting, "options");
+            assert!(problem.contains(&format!("; {name}")), "{problem}");
+            assert!(problem.contains("SCRAM-SHA-256"), "{problem}");
+        }
     }
 }
