@@ -34,6 +34,10 @@ const ENTRY_BYTES: usize = size_of::<(usize, SocketAddr)>();
 /// The largest datagram of IPv4 and IPv6 without jumbograms.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 
+/// The kernel writes its table by the number of the row: one is left out when a socket of somebody else goes meanwhile. Then
+/// the table is read again, so often at most.
+const READINGS_MAX: usize = 20;
+
 /// How often a thread that hears nothing, or has no room, looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
@@ -295,16 +299,23 @@ impl KernelDrops {
 
     fn news(&mut self) -> u64 {
         debug_assert_eq!(self.sockets.len(), self.inodes.len());
-        let tables = ["/proc/net/udp", "/proc/net/udp6"].map(fs::read_to_string);
+        let mut is_missing = vec![true; self.inodes.len()];
         let mut news = 0;
-        for line in tables.iter().flatten().flat_map(|table| table.lines()) {
-            let Some((inode, drops)) = inode_and_drops(line) else {
-                continue;
-            };
-            if let Some(at) = self.inodes.iter().position(|own| *own == inode) {
-                // The kernel's count is of 32 bits and begins anew.
-                news += u64::from(drops.wrapping_sub(self.told[at]));
-                self.told[at] = drops;
+        for _ in 0..READINGS_MAX {
+            let tables = ["/proc/net/udp", "/proc/net/udp6"].map(fs::read_to_string);
+            for line in tables.iter().flatten().flat_map(|table| table.lines()) {
+                let Some((inode, drops)) = inode_and_drops(line) else {
+                    continue;
+                };
+                if let Some(at) = self.inodes.iter().position(|own| *own == inode) {
+                    // The kernel's count is of 32 bits and begins anew.
+                    news += u64::from(drops.wrapping_sub(self.told[at]));
+                    self.told[at] = drops;
+                    is_missing[at] = false;
+                }
+            }
+            if !is_missing.contains(&true) {
+                break;
             }
         }
         news
@@ -427,6 +438,34 @@ mod tests {
         assert_eq!(drops.news().await, 0);
         let last = reader.stop().await;
         assert_eq!(last.len() as u64 + dropped, 1000);
+    }
+
+    #[test]
+    fn the_count_is_whole_while_sockets_of_others_come_and_go() {
+        let sockets = loopback();
+        let address = sockets.address();
+        for socket in &sockets.sockets {
+            sockopt::set_socket_recv_buffer_size(socket, 4096).unwrap();
+        }
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..1000 {
+            sender.send_to(&[b'x'; 500], address).unwrap();
+        }
+        let sockets: Vec<_> = sockets.sockets.into_iter().map(Arc::new).collect();
+        let count = || KernelDrops::of(sockets.clone()).unwrap().news();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let others = [(); 20].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+                    drop(others);
+                }
+            });
+            let counts: Vec<u64> = (0..2000).map(|_| count()).collect();
+            is_over.store(true, Ordering::Relaxed);
+            let short = counts.iter().filter(|count| **count < 900).count();
+            assert_eq!(short, 0, "of {}", counts.len());
+        });
     }
 
     #[test]
