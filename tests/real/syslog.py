@@ -194,8 +194,9 @@ def part_kill(daybook, work):
     with open(folder / "in.log", "w") as lines:
         for n in range(number):
             lines.write(f"n{n:07d} {'x' * 100}\n")
+    # At 20,000 messages a second at most: faster than a busy daybook reads, all of them would be on their way, and lost, at once.
     queue = ('queue.type="Disk" queue.fileName="forward" queue.maxDiskSpace="1g" queue.size="1000000" '
-             'queue.saveOnShutdown="on"')
+             'queue.saveOnShutdown="on" queue.dequeueBatchSize="100" queue.dequeueSlowdown="5000"')
     action = f'port="{daybook.ports.syslog_tcp}" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"'
     sender, stored_before = rsyslog(folder, action, name, queue), daybook.books("syslog")["stored"]
     for step in (1, 2, 3):
